@@ -1,0 +1,25 @@
+export const KiB = 1024;
+export const MiB = 1024 * KiB;
+export const GiB = 1024 * MiB;
+
+/** The smallest multiple of `alignment` that is not below `value`. Exact up to 2^53. */
+export function alignUp(value: number, alignment: number): number {
+  const rest = value % alignment;
+  return rest === 0 ? value : value + alignment - rest;
+}
+
+export function isPowerOfTwo(value: number): boolean {
+  return Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+}
+
+/** `1234567` as `1.2 MB`: decimal units, as registries and networks count. */
+export function formatSize(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
+}
