@@ -7,7 +7,7 @@ export type ByteString = string & { readonly [byteString]?: true };
 
 /** The bytes of `buffer` as a byte string. */
 export function bytesToString(buffer: Uint8Array): ByteString {
-  return Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength).latin1Slice();
+  return Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength).toString('latin1');
 }
 
 /** The bytes behind a byte string; a fresh buffer that the caller owns. */
@@ -17,7 +17,7 @@ export function stringToBytes(text: ByteString): Buffer {
 
 /** Ordinary text (from a command line or JSON) as the bytes of its UTF-8 form. */
 export function utf8ToByteString(text: string): ByteString {
-  return Buffer.from(text, 'utf8').latin1Slice();
+  return Buffer.from(text, 'utf8').toString('latin1');
 }
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,0 +1,49 @@
+// Every bound of the product, with its reason. Inputs beyond one end in LIMIT_EXCEEDED or in the error of their format.
+import { GiB, KiB, MiB } from './units.ts';
+
+/** Registries store manifests up to 4 MiB; distribution refuses more. */
+export const MANIFEST_SIZE_MAX = 4 * MiB;
+/** Image configs with long histories stay well below this. */
+export const CONFIG_SIZE_MAX = 8 * MiB;
+/** Metadata of ten million files; a bootstrap is held in memory while it is read. */
+export const BOOTSTRAP_SIZE_MAX = 2 * GiB - 4 * KiB;
+/** Layers of one image. overlayfs stops at 500, RAFS v6 at 254 blobs. */
+export const LAYERS_MAX = 254;
+/** Blobs of one bootstrap: eight bits of a chunk address, one value reserved (rafs layout/v6.rs). */
+export const BLOBS_MAX = 254;
+/** Chunks of one blob: 24 bits of a chunk address (rafs layout/v6.rs). */
+export const CHUNKS_PER_BLOB_MAX = 2 ** 24 - 1;
+export const CHUNK_SIZE_MIN = 4 * KiB;
+export const CHUNK_SIZE_MAX = 16 * MiB;
+export const CHUNK_SIZE_DEFAULT = 1 * MiB;
+/** Ends of compressed offsets in a chunk-info record: 40 bits. */
+export const BLOB_COMPRESSED_SIZE_MAX = 2 ** 40;
+/** Ends of uncompressed offsets: a 32-bit count of 4 KiB blocks. */
+export const BLOB_UNCOMPRESSED_SIZE_MAX = 2 ** 44;
+/** NAME_MAX and PATH_MAX of Linux. */
+export const NAME_SIZE_MAX = 255;
+export const SYMLINK_SIZE_MAX = 4095;
+/** Deeper trees cannot be reached by any path of PATH_MAX bytes. */
+export const TREE_DEPTH_MAX = 2048;
+/** Names in one image. Each costs about 300 bytes while an image is converted. */
+export const TREE_ENTRIES_MAX = 10_000_000;
+/** XATTR_SIZE_MAX of Linux is 64 KiB; the format's length field holds one byte less. */
+export const XATTR_VALUE_SIZE_MAX = 64 * KiB - 1;
+/** XATTR_LIST_MAX of Linux bounds what one inode can list. */
+export const XATTRS_SIZE_MAX = 64 * KiB;
+/** Pax headers and GNU long names; tar-stream itself stops at 4 MiB. */
+export const TAR_HEADER_SIZE_MAX = 1 * MiB;
+/** Extents of one sparse file in a tar. */
+export const TAR_SPARSE_EXTENTS_MAX = 1_000_000;
+/** One file of an image; the size of the largest ext4 file. */
+export const FILE_SIZE_MAX = 2 ** 44;
+/** zstd frames that ask for a larger window are refused: the decoder would have to hold it. */
+export const ZSTD_WINDOW_SIZE_MAX = 128 * MiB;
+/** Uncompressed chunk-info area of a blob, contexts included: 2^24 records of 24 bytes. */
+export const CHUNK_INFO_SIZE_MAX = 400 * MiB;
+/** One ranged request never asks for more, so that one slow request cannot hold up many readers. */
+export const FETCH_SIZE_MAX = 8 * MiB;
+/** Bytes we rather read and drop than pay another round trip for, between two wanted ranges. */
+export const FETCH_GAP_MAX = 64 * KiB;
+/** Ranged requests in flight per image. */
+export const FETCHES_IN_FLIGHT_MAX = 8;

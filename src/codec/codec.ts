@@ -1,0 +1,93 @@
+// Chunk compression, decompression and digests, over libraries. All calls are synchronous: a chunk is at most 16 MiB and
+// a thread hop would cost more than most chunks do; whoever wants parallelism runs them in workers.
+import { createHash } from 'node:crypto';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { blake3 } from '@napi-rs/blake-hash';
+import lz4 from 'lz4-napi';
+import { Compressor, Decompressor } from 'zstd-napi';
+import { NaiadError } from '../base/errors.ts';
+import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
+import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
+
+/** Compresses one chunk; the result may be larger than the input, and then the caller stores the input. */
+export type Compress = (chunk: Uint8Array) => Uint8Array;
+
+/** A compressor of one thread; contexts are reused, so results must be used or copied before the next call. */
+export function createCompressor(
+  name: CompressorName,
+  options: { readonly level?: number | undefined } = {},
+): Compress {
+  switch (name) {
+    case 'none':
+      return (chunk) => chunk;
+    case 'lz4':
+      // lz4-napi puts the uncompressed size in front (u32); RAFS stores the bare block.
+      return (chunk) => lz4.compressSync(asBuffer(chunk)).subarray(4);
+    case 'gzip':
+      return (chunk) => gzipSync(chunk);
+    case 'zstd': {
+      const compressor = new Compressor();
+      compressor.setParameters({ compressionLevel: options.level ?? ZSTD_LEVEL_DEFAULT });
+      return (chunk) => compressor.compress(chunk);
+    }
+  }
+}
+
+/** Nydus' own default. */
+export const ZSTD_LEVEL_DEFAULT = 3;
+
+/**
+ * Decompresses `stored` to exactly `size` bytes.
+ * @throws NaiadError CHUNK_INVALID when it does not decompress, or to another size.
+ */
+export function decompress(name: CompressorName, stored: Uint8Array, size: number): Uint8Array {
+  let bytes: Uint8Array;
+  try {
+    bytes = decompressUnchecked(name, stored, size);
+  } catch (error) {
+    throw new NaiadError(
+      'CHUNK_INVALID',
+      `${name} data of ${stored.length} bytes does not decompress to ${size} bytes`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (bytes.length !== size) {
+    throw new NaiadError('CHUNK_INVALID', `${name} data decompresses to ${bytes.length} bytes, expected ${size}`);
+  }
+  return bytes;
+}
+
+let zstd: Decompressor | undefined;
+
+function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: number): Uint8Array {
+  switch (name) {
+    case 'none':
+      return stored;
+    case 'lz4': {
+      const sized = Buffer.allocUnsafe(stored.length + 4);
+      sized.writeUInt32LE(size, 0);
+      sized.set(stored, 4);
+      return lz4.uncompressSync(sized);
+    }
+    case 'gzip':
+      return gunzipSync(stored, { maxOutputLength: size });
+    case 'zstd': {
+      if (!zstd) {
+        zstd = new Decompressor();
+        zstd.setParameters({ windowLogMax: Math.log2(ZSTD_WINDOW_SIZE_MAX) });
+      }
+      return zstd.decompress(stored);
+    }
+  }
+}
+
+/** The 32-byte digest of `bytes`. */
+export function digestOf(name: DigesterName, bytes: Uint8Array): Uint8Array {
+  return name === 'blake3' ? blake3(bytes) : createHash('sha256').update(bytes).digest();
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
