@@ -10,8 +10,8 @@ export interface Field<T> {
   /** As the documentation names it: `u32`, `ascii`, `reserved`. */
   readonly type: string;
   readonly doc: string;
-  readonly read: (view: DataView, at: number) => T;
-  readonly write: (view: DataView, at: number, value: T) => void;
+  read(view: DataView, at: number): T;
+  write(view: DataView, at: number, value: T): void;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a table mixes field types; RecordOf recovers each
