@@ -22,6 +22,8 @@ export interface BatchSlice {
   readonly offset: number;
 }
 
+const NO_DIGEST = new Uint8Array(32);
+
 export class ChunkTable {
   #count = 0;
   #capacity: number;
@@ -65,6 +67,20 @@ export class ChunkTable {
     if (batch) this.#batches.set(index, batch);
     this.#count++;
     return index;
+  }
+
+  /**
+   * Holds the place of a chunk that nothing is known of but that it starts at or behind `uncompressedOffset`: a merged
+   * bootstrap lists only the chunks it uses.
+   */
+  addAbsent(uncompressedOffset: number): number {
+    const nothing = { compressedOffset: 0, compressedSize: 0, uncompressedSize: 0, compressed: false, crc32: 0 };
+    return this.add({ ...nothing, uncompressedOffset }, NO_DIGEST);
+  }
+
+  /** False for a chunk that the image does not use, and that nothing is known of. */
+  present(index: number): boolean {
+    return this.uncompressedSize(index) !== 0;
   }
 
   compressedOffset(index: number): number {

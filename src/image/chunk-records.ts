@@ -1,0 +1,77 @@
+// The chunk table of a bootstrap: one record per chunk that the image uses, of all blobs, by digest.
+import { NaiadError } from '../base/errors.ts';
+import { alignUp } from '../base/units.ts';
+import { BLOCK_SIZE } from '../format/erofs/records.ts';
+import { CHUNK_FLAGS, type ChunkRecord, chunkRecord } from '../format/rafs/records.ts';
+import { viewOf } from '../format/record.ts';
+import { PlacementCheck } from './blob-reader.ts';
+import type { Bootstrap } from './bootstrap-reader.ts';
+import { ChunkTable } from './chunk-table.ts';
+
+/** All records as they are stored; blob and chunk indexes are checked. */
+export function* chunkRecords(bootstrap: Bootstrap): Iterable<ChunkRecord> {
+  const { chunkTableOffset, chunkTableSize } = bootstrap.tables.extSuperblock;
+  const view = viewOf(bootstrap.bytes);
+  for (let at = chunkTableOffset; at < chunkTableOffset + chunkTableSize; at += chunkRecord.size) {
+    const chunk = chunkRecord.read(view, at);
+    const blob = bootstrap.blobs[chunk.blobIndex];
+    if (!blob || chunk.index >= blob.chunkCount || chunk.uncompressedSize > bootstrap.chunkSize) {
+      throw new NaiadError(
+        'BOOTSTRAP_INVALID',
+        `chunk table: record at ${at} is of blob ${chunk.blobIndex}, chunk ${chunk.index}, ${chunk.uncompressedSize} bytes`,
+      );
+    }
+    if ((chunk.flags & (CHUNK_FLAGS.encrypted | CHUNK_FLAGS.hole)) !== 0) {
+      throw new NaiadError(
+        'BOOTSTRAP_UNSUPPORTED',
+        `chunk table: record at ${at} has flags 0x${chunk.flags.toString(16)}`,
+      );
+    }
+    yield chunk;
+  }
+}
+
+/** The records of each blob, by chunk index; a chunk the image does not use has none. */
+export function recordsByBlob(bootstrap: Bootstrap): Map<number, ChunkRecord>[] {
+  const blobs = bootstrap.blobs.map(() => new Map<number, ChunkRecord>());
+  for (const chunk of chunkRecords(bootstrap)) blobs[chunk.blobIndex]?.set(chunk.index, chunk);
+  return blobs;
+}
+
+/**
+ * The chunks of a blob from its records alone, so that a mount needs nothing of the blob but chunk data. Chunks without a
+ * record are absent.
+ */
+export function tableFromRecords(
+  bootstrap: Bootstrap,
+  blobIndex: number,
+  records: Map<number, ChunkRecord>,
+): ChunkTable {
+  const blob = bootstrap.blobs[blobIndex];
+  if (!blob) throw new NaiadError('BUG', `no blob ${blobIndex}`);
+  const placement = new PlacementCheck(blob);
+  const table = new ChunkTable(blob.chunkCount);
+  let end = 0;
+  for (let index = 0; index < blob.chunkCount; index++) {
+    const chunk = records.get(index);
+    if (!chunk) {
+      // Every chunk takes at least a block, so this stays at or before where the absent one really starts.
+      table.addAbsent(end);
+      end += BLOCK_SIZE;
+      continue;
+    }
+    const compressed = (chunk.flags & CHUNK_FLAGS.compressed) !== 0;
+    const crc32 = (chunk.flags & CHUNK_FLAGS.hasCrc32) !== 0 ? chunk.crc32 : 0;
+    const complaint =
+      placement.complaint({ ...chunk, compressed }) ??
+      (chunk.uncompressedOffset < end ? 'leaves no room for the chunks before it' : undefined) ??
+      (!compressed && chunk.compressedSize !== chunk.uncompressedSize
+        ? 'is raw, but of another size stored'
+        : undefined);
+    if (complaint)
+      throw new NaiadError('BOOTSTRAP_INVALID', `chunk table: chunk ${index} of blob ${blobIndex} ${complaint}`);
+    table.add({ ...chunk, compressed, crc32 }, chunk.digest);
+    end = alignUp(chunk.uncompressedOffset + chunk.uncompressedSize, BLOCK_SIZE);
+  }
+  return table;
+}
