@@ -22,7 +22,7 @@ export async function openDevices(
   const records = recordsByBlob(bootstrap);
   const tables = new Map<number, ChunkTable>();
   await forEachBounded(bootstrap.blobs, { inFlightMax: FETCHES_IN_FLIGHT_MAX, signal }, async (blob, abort) => {
-    const own = records[blob.blobIndex] as Map<number, ChunkRecord>;
+    const own = records[blob.blobIndex] as ReadonlyMap<number, ChunkRecord>;
     const table =
       own.size > 0 && !hasFeature(blob, 'batch')
         ? tableFromRecords(bootstrap, blob.blobIndex, own)

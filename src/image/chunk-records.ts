@@ -6,35 +6,36 @@ import { CHUNK_FLAGS, type ChunkRecord, chunkRecord } from '../format/rafs/recor
 import { viewOf } from '../format/record.ts';
 import { PlacementCheck } from './blob-reader.ts';
 import type { Bootstrap } from './bootstrap-reader.ts';
+import { type Complain, complainByThrowing } from './bootstrap-tables.ts';
 import { ChunkTable } from './chunk-table.ts';
 
-/** All records as they are stored; blob and chunk indexes are checked. */
-export function* chunkRecords(bootstrap: Bootstrap): Iterable<ChunkRecord> {
+/** All records as they are stored; those that cannot be used are complained of and left out. */
+export function* chunkRecords(bootstrap: Bootstrap, complain: Complain = complainByThrowing): Iterable<ChunkRecord> {
   const { chunkTableOffset, chunkTableSize } = bootstrap.tables.extSuperblock;
   const view = viewOf(bootstrap.bytes);
   for (let at = chunkTableOffset; at < chunkTableOffset + chunkTableSize; at += chunkRecord.size) {
     const chunk = chunkRecord.read(view, at);
     const blob = bootstrap.blobs[chunk.blobIndex];
     if (!blob || chunk.index >= blob.chunkCount || chunk.uncompressedSize > bootstrap.chunkSize) {
-      throw new NaiadError(
-        'BOOTSTRAP_INVALID',
-        `chunk table: record at ${at} is of blob ${chunk.blobIndex}, chunk ${chunk.index}, ${chunk.uncompressedSize} bytes`,
-      );
+      const what = `blob ${chunk.blobIndex}, chunk ${chunk.index}, ${chunk.uncompressedSize} bytes`;
+      complain('BOOTSTRAP_INVALID', `chunk table: the record at ${at} is of ${what}`);
+      continue;
     }
     if ((chunk.flags & (CHUNK_FLAGS.encrypted | CHUNK_FLAGS.hole)) !== 0) {
-      throw new NaiadError(
-        'BOOTSTRAP_UNSUPPORTED',
-        `chunk table: record at ${at} has flags 0x${chunk.flags.toString(16)}`,
-      );
+      complain('BOOTSTRAP_UNSUPPORTED', `chunk table: the record at ${at} has flags 0x${chunk.flags.toString(16)}`);
+      continue;
     }
     yield chunk;
   }
 }
 
 /** The records of each blob, by chunk index; a chunk the image does not use has none. */
-export function recordsByBlob(bootstrap: Bootstrap): Map<number, ChunkRecord>[] {
+export function recordsByBlob(
+  bootstrap: Bootstrap,
+  complain: Complain = complainByThrowing,
+): ReadonlyMap<number, ChunkRecord>[] {
   const blobs = bootstrap.blobs.map(() => new Map<number, ChunkRecord>());
-  for (const chunk of chunkRecords(bootstrap)) blobs[chunk.blobIndex]?.set(chunk.index, chunk);
+  for (const chunk of chunkRecords(bootstrap, complain)) blobs[chunk.blobIndex]?.set(chunk.index, chunk);
   return blobs;
 }
 
@@ -45,7 +46,8 @@ export function recordsByBlob(bootstrap: Bootstrap): Map<number, ChunkRecord>[] 
 export function tableFromRecords(
   bootstrap: Bootstrap,
   blobIndex: number,
-  records: Map<number, ChunkRecord>,
+  records: ReadonlyMap<number, ChunkRecord>,
+  complain: Complain = complainByThrowing,
 ): ChunkTable {
   const blob = bootstrap.blobs[blobIndex];
   if (!blob) throw new NaiadError('BUG', `no blob ${blobIndex}`);
@@ -68,8 +70,7 @@ export function tableFromRecords(
       (!compressed && chunk.compressedSize !== chunk.uncompressedSize
         ? 'is raw, but of another size stored'
         : undefined);
-    if (complaint)
-      throw new NaiadError('BOOTSTRAP_INVALID', `chunk table: chunk ${index} of blob ${blobIndex} ${complaint}`);
+    if (complaint) complain('BOOTSTRAP_INVALID', `chunk table: chunk ${index} of blob ${blobIndex} ${complaint}`);
     table.add({ ...chunk, compressed, crc32 }, chunk.digest);
     end = alignUp(chunk.uncompressedOffset + chunk.uncompressedSize, BLOCK_SIZE);
   }
