@@ -9,6 +9,12 @@ export const CONFIG_SIZE_MAX = 8 * MiB;
 export const BOOTSTRAP_SIZE_MAX = 2 * GiB - 4 * KiB;
 /** Layers of one image. overlayfs stops at 500, RAFS v6 at 254 blobs. */
 export const LAYERS_MAX = 254;
+/** Manifests of one index: official images have some 20. */
+export const INDEX_ENTRIES_MAX = 1000;
+/** An index may name an index; nobody nests deeper. */
+export const INDEX_DEPTH_MAX = 3;
+/** Steps in the history of a config, those without a layer included. */
+export const HISTORY_ENTRIES_MAX = 10_000;
 /** Blobs of one bootstrap: eight bits of a chunk address, one value reserved (rafs layout/v6.rs). */
 export const BLOBS_MAX = 254;
 /** Chunks of one blob: 24 bits of a chunk address (rafs layout/v6.rs). */
