@@ -23,7 +23,14 @@ import {
   xattrHeader,
 } from '../format/erofs/records.ts';
 import { viewOf } from '../format/record.ts';
-import { type BlobView, type BootstrapTables, readPrefetchNids, readTables } from './bootstrap-tables.ts';
+import {
+  type BlobView,
+  type BootstrapTables,
+  type Complain,
+  complainByThrowing,
+  readPrefetchNids,
+  readTables,
+} from './bootstrap-tables.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type Xattr } from './tree.ts';
 
 /** What stat(2) shows of an inode. */
@@ -91,10 +98,11 @@ export class Bootstrap {
 
   /**
    * Reads the head of a bootstrap; `bytes` is kept and must not change.
+   * `complain` gets what is wrong but can be read past; by default that is thrown as well.
    * @throws NaiadError BOOTSTRAP_INVALID, or BOOTSTRAP_UNSUPPORTED naming the feature.
    */
-  static parse(bytes: Uint8Array): Bootstrap {
-    const bootstrap = new Bootstrap(bytes, readTables(viewOf(bytes)));
+  static parse(bytes: Uint8Array, complain: Complain = complainByThrowing): Bootstrap {
+    const bootstrap = new Bootstrap(bytes, readTables(viewOf(bytes), complain));
     const root = bootstrap.inode(bootstrap.rootNid);
     if ((root.mode & S_IFMT) !== S_IFDIR) throw bootstrap.#invalid(bootstrap.rootNid, 'the root is no directory');
     return bootstrap;

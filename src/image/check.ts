@@ -5,9 +5,7 @@ import { type Code, NaiadError } from '../base/errors.ts';
 import { TREE_DEPTH_MAX, TREE_ENTRIES_MAX } from '../base/limits.ts';
 import { fileTypeOf } from '../format/erofs/records.ts';
 import type { ChunkRecord } from '../format/rafs/records.ts';
-import { viewOf } from '../format/record.ts';
 import { Bootstrap, type DirentView, type InodeView } from './bootstrap-reader.ts';
-import { readTables } from './bootstrap-tables.ts';
 import { recordsByBlob, tableFromRecords } from './chunk-records.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from './tree.ts';
 
@@ -65,9 +63,7 @@ class Findings {
 /** Checks the bytes of a bootstrap. Never throws for what is in them. */
 export function checkBootstrap(bytes: Uint8Array): CheckResult {
   const findings = new Findings();
-  const tables = findings.attempt(() => readTables(viewOf(bytes), findings.add));
-  const readable = findings.list.length === 0 || tables !== undefined;
-  const bootstrap = readable ? parseDespiteComplaints(bytes, findings) : undefined;
+  const bootstrap = findings.attempt(() => Bootstrap.parse(bytes, findings.add));
   if (!bootstrap) return { findings: findings.done(), names: 0, files: 0, chunks: 0 };
   const records = recordsByBlob(bootstrap, findings.add);
   bootstrap.blobs.forEach((blob) => {
@@ -78,16 +74,6 @@ export function checkBootstrap(bytes: Uint8Array): CheckResult {
   tree.run();
   const chunks = records.reduce((sum, own) => sum + own.size, 0);
   return { findings: findings.done(), names: tree.names, files: tree.files, chunks };
-}
-
-/** Bootstrap.parse throws on the first complaint; those were listed already, so only say it when nothing was. */
-function parseDespiteComplaints(bytes: Uint8Array, findings: Findings): Bootstrap | undefined {
-  if (findings.list.length === 0) return findings.attempt(() => Bootstrap.parse(bytes));
-  try {
-    return Bootstrap.parse(bytes);
-  } catch {
-    return undefined;
-  }
 }
 
 class TreeCheck {
