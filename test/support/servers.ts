@@ -1,0 +1,125 @@
+// Real registries for tests, each on a random loopback port over storage of its own that goes away with it.
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { findProgram, type Requirement, requirement } from './requires.ts';
+
+export interface TestRegistry extends AsyncDisposable {
+  /** `127.0.0.1:port`, as references name it. */
+  readonly host: string;
+  readonly url: string;
+  /** Where the registry keeps its files. */
+  readonly root: string;
+}
+
+export interface DockerRegistryOptions {
+  /** Asks for Basic authentication with this one account. */
+  readonly account?: { readonly user: string; readonly password: string } | undefined;
+  /** Asks for tokens of this server; `certificate` is the path of what signed them. */
+  readonly token?: { readonly realm: string; readonly service: string; readonly certificate: string } | undefined;
+  /** Sends readers of blobs here, with a 307. */
+  readonly redirectTo?: string | undefined;
+}
+
+export function dockerRegistry(): Requirement {
+  return requirement('docker-registry', () => {
+    return findProgram('docker-registry') ? undefined : 'docker-registry is not on PATH';
+  });
+}
+
+/** Debian's docker-registry needs bcrypt for its passwords; Perl's crypt is libxcrypt's, which has it. */
+export function bcrypt(): Requirement {
+  return requirement('bcrypt', () => {
+    if (!findProgram('perl')) return 'perl is not on PATH';
+    return bcryptHash('x').startsWith('$2y$') ? undefined : "this system's crypt(3) has no bcrypt";
+  });
+}
+
+function bcryptHash(password: string): string {
+  const salt = `$2y$05$${randomBytes(16).toString('hex').slice(0, 21)}u`;
+  return execFileSync('perl', ['-e', 'print crypt($ARGV[0], $ARGV[1])', '--', password, salt], { encoding: 'utf8' });
+}
+
+/** Starts `docker-registry` and waits until it answers. */
+export async function startDockerRegistry(options: DockerRegistryOptions = {}): Promise<TestRegistry> {
+  const root = mkdtempSync(join(tmpdir(), 'naiad-test-registry-'));
+  const port = await freePort();
+  const host = `127.0.0.1:${port}`;
+  const config = join(root, 'config.yml');
+  writeFileSync(config, dockerRegistryConfig(root, host, options));
+  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    log = (log + text).slice(-4000);
+  });
+  const exited = once(child, 'exit');
+  const stop = async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL');
+      await exited;
+    }
+    rmSync(root, { recursive: true, force: true });
+  };
+  const url = `http://${host}`;
+  try {
+    await waitUntilAnswers(url, () => child.exitCode !== null);
+  } catch (error) {
+    await stop();
+    throw new Error(`docker-registry did not start: ${log}`, { cause: error });
+  }
+  return { host, url, root: join(root, 'data'), [Symbol.asyncDispose]: stop };
+}
+
+function dockerRegistryConfig(root: string, host: string, options: DockerRegistryOptions): string {
+  const lines = [
+    'version: 0.1',
+    'log: { level: warn }',
+    `storage: { filesystem: { rootdirectory: ${join(root, 'data')} }, delete: { enabled: true } }`,
+    `http: { addr: "${host}", secret: fixed }`,
+  ];
+  if (options.account) {
+    const { user, password } = options.account;
+    writeFileSync(join(root, 'htpasswd'), `${user}:${bcryptHash(password)}\n`);
+    lines.push(`auth: { htpasswd: { realm: test, path: ${join(root, 'htpasswd')} } }`);
+  }
+  if (options.token) {
+    const { realm, service, certificate } = options.token;
+    lines.push(
+      `auth: { token: { realm: "${realm}", service: "${service}", issuer: naiad-test, rootcertbundle: ${certificate} } }`,
+    );
+  }
+  if (options.redirectTo) {
+    lines.push(`middleware: { storage: [ { name: redirect, options: { baseurl: "${options.redirectTo}" } } ] }`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** A port of 127.0.0.1 that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+async function waitUntilAnswers(url: string, gone: () => boolean): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    try {
+      const { status } = await fetch(`${url}/v2/`);
+      if (status === 200 || status === 401) return;
+    } catch (error) {
+      if (gone() || Date.now() > deadline) throw error;
+    }
+    if (gone() || Date.now() > deadline) throw new Error('it exited, or never answered');
+    await sleep(30);
+  }
+}
