@@ -5,6 +5,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { blake3 } from '@napi-rs/blake-hash';
 import lz4 from 'lz4-napi';
 import { Compressor, Decompressor } from 'zstd-napi';
+import { CCtx, CParameter, compressBound } from 'zstd-napi/binding.js';
 import { NaiadError } from '../base/errors.ts';
 import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
 import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
@@ -31,6 +32,34 @@ export function createCompressor(
       return (chunk) => compressor.compress(chunk);
     }
   }
+}
+
+/**
+ * Compresses one chunk into memory of its own: a view that lasts until the next call, or undefined when the result would
+ * not be smaller than the chunk.
+ */
+export type CompressInto = (chunk: Uint8Array) => Uint8Array | undefined;
+
+/** As `createCompressor` with the same bytes, but without an allocation a chunk. `sizeMax` bounds the chunks. */
+export function createCompressorInto(
+  name: CompressorName,
+  options: { readonly level?: number | undefined; readonly sizeMax: number },
+): CompressInto {
+  if (name === 'none') return () => undefined;
+  if (name === 'zstd') {
+    const context = new CCtx();
+    context.setParameter(CParameter.compressionLevel, options.level ?? ZSTD_LEVEL_DEFAULT);
+    const scratch = new Uint8Array(compressBound(options.sizeMax));
+    return (chunk) => {
+      const size = context.compress2(scratch, chunk);
+      return size < chunk.length ? scratch.subarray(0, size) : undefined;
+    };
+  }
+  const compress = createCompressor(name, options);
+  return (chunk) => {
+    const stored = compress(chunk);
+    return stored.length < chunk.length ? stored : undefined;
+  };
 }
 
 /** Nydus' own default. */
