@@ -1,0 +1,132 @@
+// Drives node's test runner over the files of the tiers asked for:
+//   node dist/test/run.js [check|unit|integration|interop|fuzz|bench …] [--only PART-OF-PATH] [--name PATTERN] [--verbose]
+// Prints one line a file, failures in full, every skip with its reason, and node's own closing lines last: CI reads those.
+import { existsSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { run } from 'node:test';
+import { inspect, parseArgs } from 'node:util';
+
+const TEST_ROOT = import.meta.dirname;
+/** Read for names, so that what an older build left behind in dist is never run. */
+const SOURCE_ROOT = join(TEST_ROOT, '../../test');
+const TIERS = ['check', 'unit', 'integration', 'interop', 'fuzz', 'bench'];
+/** What `npm test` runs. */
+const TIERS_DEFAULT = ['check', 'unit', 'integration'];
+/** A file that takes longer is killed and counted as failed. */
+const FILE_TIMEOUT_MS = 10 * 60_000;
+/** Files at once, each a process of its own that may start more. */
+const FILES_IN_FLIGHT_MAX = 2;
+
+/** What node says of a finished test or suite; `file` as node passes it on, absolute. */
+interface Result {
+  readonly name: string;
+  readonly file?: string;
+  readonly details: { readonly duration_ms: number; readonly type?: string; readonly error?: Error };
+  readonly skip?: string | boolean;
+}
+
+interface FileReport {
+  readonly label: string;
+  tests: number;
+  skipped: number;
+  failed: number;
+  durationMs: number;
+}
+
+/** Turns the events of a run into lines. node reports files one after the other, whatever ran at once. */
+class Report {
+  readonly #verbose: boolean;
+  readonly #skips: string[] = [];
+  readonly #closing: string[] = [];
+  #file: FileReport | undefined;
+  failures = 0;
+
+  constructor(options: { readonly verbose: boolean }) {
+    this.#verbose = options.verbose;
+  }
+
+  result(result: Result, failed: boolean): void {
+    const label = result.file === undefined ? '(no file)' : relative(TEST_ROOT, result.file);
+    if (this.#file?.label !== label) this.#endFile();
+    this.#file ??= { label, tests: 0, skipped: 0, failed: 0, durationMs: 0 };
+    // node reports a file as a test only when the process itself failed: no import, a timeout, a bad exit.
+    if (result.name === result.file) {
+      this.#fail('the test process', result.details.error);
+      return;
+    }
+    if (failed) this.#fail(result.name, result.details.error);
+    if (result.details.type === 'suite') return;
+    this.#file.tests++;
+    this.#file.durationMs += result.details.duration_ms;
+    if (result.skip !== undefined && result.skip !== false) {
+      this.#file.skipped++;
+      this.#skips.push(`${label}: ${result.name}: ${typeof result.skip === 'string' ? result.skip : 'gave no reason'}`);
+    } else if (this.#verbose && !failed) {
+      console.log(`     ${result.name}  ${result.details.duration_ms.toFixed(0)} ms`);
+    }
+  }
+
+  /** A message of a test, or one of the runner's closing lines. */
+  diagnostic(message: string, file: string | undefined): void {
+    if (file === undefined) this.#closing.push(message);
+    else console.log(`     ${message}`);
+  }
+
+  end(): void {
+    this.#endFile();
+    if (this.#skips.length > 0) console.log(`\nskipped:\n${this.#skips.map((line) => `  ${line}`).join('\n')}`);
+    console.log(`\n${this.#closing.map((line) => `# ${line}`).join('\n')}`);
+  }
+
+  #fail(name: string, error: Error | undefined): void {
+    const file = this.#file as FileReport;
+    file.failed++;
+    this.failures++;
+    const cause = error?.cause ?? error;
+    const text = typeof cause === 'string' ? cause : inspect(cause, { depth: 4 });
+    console.log(`\nFAIL ${file.label}: ${name}\n${text.replace(/^/gm, '  ')}\n`);
+  }
+
+  #endFile(): void {
+    const file = this.#file;
+    if (!file) return;
+    const skipped = file.skipped > 0 ? `, ${file.skipped} skipped` : '';
+    const counts = `${file.tests} tests${skipped}, ${(file.durationMs / 1000).toFixed(2)} s`;
+    console.log(`${file.failed > 0 ? 'FAIL' : 'ok  '} ${file.label.replace(/\.test\.js$/, '')}: ${counts}`);
+    this.#file = undefined;
+  }
+}
+
+/** Compiled test files of a tier; `check` is what lies beside this file: layering and house rules. */
+function filesOf(tier: string): string[] {
+  const directory = tier === 'check' ? '.' : tier;
+  if (!existsSync(join(SOURCE_ROOT, directory))) return [];
+  const names = readdirSync(join(SOURCE_ROOT, directory), { recursive: tier !== 'check', encoding: 'utf8' });
+  const tests = names.filter((name) => name.endsWith('.test.ts')).sort();
+  return tests.map((name) => join(TEST_ROOT, directory, name.replace(/\.ts$/, '.js')));
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { only: { type: 'string' }, name: { type: 'string' }, verbose: { type: 'boolean', default: false } },
+});
+const unknown = positionals.filter((tier) => !TIERS.includes(tier));
+if (unknown.length > 0) throw new Error(`no tier ${unknown.join(', ')}; there are ${TIERS.join(', ')}`);
+const tiers = positionals.length > 0 ? positionals : TIERS_DEFAULT;
+const only = values.only ?? '';
+const files = tiers.flatMap(filesOf).filter((file) => relative(TEST_ROOT, file).includes(only));
+if (files.length === 0) throw new Error(`no test file in ${tiers.join(', ')}${only && ` whose path has "${only}"`}`);
+
+// Stacks of failures name TypeScript lines; the commands that tests start inherit it.
+process.env.NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --enable-source-maps`.trim();
+const report = new Report({ verbose: values.verbose });
+const pattern = values.name === undefined ? {} : { testNamePatterns: values.name };
+const events = run({ files, concurrency: FILES_IN_FLIGHT_MAX, timeout: FILE_TIMEOUT_MS, ...pattern });
+events.on('test:pass', (result) => report.result(result as Result, false));
+events.on('test:fail', (result) => report.result(result as Result, true));
+events.on('test:diagnostic', ({ message, file }) => report.diagnostic(message, file));
+events.on('test:stdout', ({ message }) => process.stdout.write(message));
+events.on('test:stderr', ({ message }) => process.stderr.write(message));
+for await (const _ of events);
+report.end();
+process.exitCode = report.failures > 0 ? 1 : 0;
