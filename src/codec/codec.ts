@@ -5,7 +5,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { blake3 } from '@napi-rs/blake-hash';
 import lz4 from 'lz4-napi';
 import { Compressor, Decompressor } from 'zstd-napi';
-import { CCtx, CParameter, compressBound } from 'zstd-napi/binding.js';
+import binding from 'zstd-napi/binding.js';
 import { NaiadError } from '../base/errors.ts';
 import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
 import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
@@ -47,9 +47,9 @@ export function createCompressorInto(
 ): CompressInto {
   if (name === 'none') return () => undefined;
   if (name === 'zstd') {
-    const context = new CCtx();
-    context.setParameter(CParameter.compressionLevel, options.level ?? ZSTD_LEVEL_DEFAULT);
-    const scratch = new Uint8Array(compressBound(options.sizeMax));
+    const context = new binding.CCtx();
+    context.setParameter(binding.CParameter.compressionLevel, options.level ?? ZSTD_LEVEL_DEFAULT);
+    const scratch = new Uint8Array(binding.compressBound(options.sizeMax));
     return (chunk) => {
       const size = context.compress2(scratch, chunk);
       return size < chunk.length ? scratch.subarray(0, size) : undefined;

@@ -1,7 +1,7 @@
 // Layers as they are stored, decompressed while they stream. What a layer is compressed with is read from its first bytes:
 // media types are often wrong, and tools take the bytes' word.
 import { createGunzip, type Gunzip } from 'node:zlib';
-import { DCtx, DParameter } from 'zstd-napi/binding.js';
+import zstd from 'zstd-napi/binding.js';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
@@ -153,8 +153,8 @@ function writable(engine: Gunzip): Promise<void> {
 
 /** Synchronous: at over 1 GB/s a hop to a thread and back would gain little. Several frames may follow one another. */
 async function* unzstd(bytes: AsyncIterable<Uint8Array>, options: DecompressOptions): AsyncGenerator<Uint8Array> {
-  const context = new DCtx();
-  context.setParameter(DParameter.windowLogMax, Math.log2(ZSTD_WINDOW_SIZE_MAX));
+  const context = new zstd.DCtx();
+  context.setParameter(zstd.DParameter.windowLogMax, Math.log2(ZSTD_WINDOW_SIZE_MAX));
   let out = Buffer.allocUnsafeSlow(PIECE_SIZE);
   let filled = 0;
   let frameLeft = 0; // 0 exactly between frames
