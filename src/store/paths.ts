@@ -1,0 +1,73 @@
+// Every path that naiad keeps things under, made here only.
+//
+//   <cache>/                     $NAIAD_CACHE, /var/cache/naiad as root, $XDG_CACHE_HOME/naiad, ~/.cache/naiad
+//     blobs/<blobId>.data        sparse, uncompressed bytes at device offsets
+//     blobs/<blobId>.map         which chunks of it are present
+//     blobs/<blobId>-<variant>.… of an image that contradicts the others about the blob's chunks
+//     rw/<mountId>/{upper,work}  what was written to a read-write mount, removed when it ends
+//   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
+//     mounts/<mountId>.json      one mount: image, mountpoint, driver, process
+//     mounts/<mountId>.sock      API of the process that serves it
+//     mounts/<mountId>.log       what that process printed
+//     mounts/<mountId>/{lower,upper,work}   the parts of a read-write mount
+//     runs/<runId>/              bundle and root of a container that `naiad run` started
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface User {
+  readonly uid: number;
+  readonly home: string;
+}
+
+function thisUser(): User {
+  return { uid: process.getuid?.() ?? 0, home: homedir() };
+}
+
+/** Where cached data is kept: `option` if given, else by environment and user. */
+export function cacheDir(option?: string, env: Environment = process.env, user: User = thisUser()): string {
+  if (option) return option;
+  if (env.NAIAD_CACHE) return env.NAIAD_CACHE;
+  if (user.uid === 0) return '/var/cache/naiad';
+  return join(env.XDG_CACHE_HOME || join(user.home, '.cache'), 'naiad');
+}
+
+/** Where running mounts are recorded. Gone after a reboot where the system has a /run. */
+export function stateDir(env: Environment = process.env, user: User = thisUser()): string {
+  if (env.NAIAD_STATE) return env.NAIAD_STATE;
+  if (user.uid === 0) return '/run/naiad';
+  return env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'naiad') : join(cacheDir(undefined, env, user), 'run');
+}
+
+/** Data file and chunk map of a blob. */
+export function blobCacheFiles(cache: string, blobId: string, variant?: string): { data: string; map: string } {
+  const base = join(cache, 'blobs', variant === undefined ? blobId : `${blobId}-${variant}`);
+  return { data: `${base}.data`, map: `${base}.map` };
+}
+
+export function mountsDir(state: string): string {
+  return join(state, 'mounts');
+}
+
+/** Everything of one mount under the state directory. */
+export function mountPaths(
+  state: string,
+  mountId: string,
+): { record: string; socket: string; log: string; parts: string } {
+  const base = join(mountsDir(state), mountId);
+  return { record: `${base}.json`, socket: `${base}.sock`, log: `${base}.log`, parts: base };
+}
+
+/** Where a read-write mount keeps what is written to it, when the user names no place. */
+export function writableDir(cache: string, mountId: string): string {
+  return join(cache, 'rw', mountId);
+}
+
+export function runsDir(state: string): string {
+  return join(state, 'runs');
+}
+
+export function runDir(state: string, runId: string): string {
+  return join(runsDir(state), runId);
+}
