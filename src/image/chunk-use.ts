@@ -1,7 +1,7 @@
 // Which chunks of which blobs a merged tree uses. A chunk whose bytes an earlier blob holds as well is referred to there:
 // blobs are pure functions of their layers, so deduplication across layers happens here, by reference.
 import { assert } from '../base/assert.ts';
-import { bytesToString } from '../base/bytes.ts';
+import { ChunkIndex } from '../chunk/chunk-index.ts';
 import { CHUNK_FLAGS, type ChunkRecord } from '../format/rafs/records.ts';
 import type { BlobInfo } from './blob-info.ts';
 import { blobIndexOf, type ChunkRef, chunkIndexOf, chunkRef, type FileNode } from './tree.ts';
@@ -15,18 +15,25 @@ export interface ChunkPlace {
 
 export class ChunkUse {
   readonly #blobs: readonly (BlobInfo | undefined)[];
-  /** First reference seen of each digest and size. */
-  readonly #byContent = new Map<string, ChunkRef>();
-  /** Offset in the first file that used it, by canonical reference. */
-  readonly #firstFileOffset = new Map<ChunkRef, number>();
+  /** Finds the first chunk of each digest and size, by its reference. */
+  readonly #byContent: ChunkIndex;
+  /** Per blob and chunk, the offset in the first file that used it; -1 for a chunk no file uses. */
+  readonly #firstFileOffset: readonly (Float64Array | undefined)[];
+  #usedChunks = 0;
   #indexes: Map<number, number> | undefined;
 
   constructor(blobs: readonly (BlobInfo | undefined)[]) {
     this.#blobs = blobs;
+    this.#firstFileOffset = blobs.map((blob) => blob && new Float64Array(blob.chunks.count).fill(-1));
+    this.#byContent = new ChunkIndex({
+      digest: (ref) => this.#digest(ref),
+      hasContent: (ref, digest, size) => this.#size(ref) === size && Buffer.compare(this.#digest(ref), digest) === 0,
+    });
     for (const [blobIndex, blob] of blobs.entries()) {
       for (let index = 0; blob && index < blob.chunks.count; index++) {
-        const key = this.#contentKey(blob, index);
-        if (!this.#byContent.has(key)) this.#byContent.set(key, chunkRef(blobIndex, index));
+        const digest = blob.chunks.digest(index);
+        const size = blob.chunks.uncompressedSize(index);
+        if (this.#byContent.find(digest, size) === undefined) this.#byContent.add(digest, chunkRef(blobIndex, index));
       }
     }
   }
@@ -36,12 +43,16 @@ export class ChunkUse {
     assert(file.chunks.length === Math.ceil(file.size / chunkSize), 'a file has one chunk per chunk size');
     file.chunks.forEach((ref, position) => {
       const canonical = this.#canonical(ref);
-      if (!this.#firstFileOffset.has(canonical)) this.#firstFileOffset.set(canonical, position * chunkSize);
+      const offsets = this.#firstFileOffset[blobIndexOf(canonical)];
+      const index = chunkIndexOf(canonical);
+      if (!offsets || offsets[index] !== -1) return;
+      offsets[index] = position * chunkSize;
+      this.#usedChunks++;
     });
   }
 
   get usedChunks(): number {
-    return this.#firstFileOffset.size;
+    return this.#usedChunks;
   }
 
   /** Blobs with a used chunk, in the order given. */
@@ -78,7 +89,7 @@ export class ChunkUse {
 
   /** Chunk-table records, by digest and then blob. */
   *sortedRecords(): Iterable<ChunkRecord> {
-    const used = [...this.#firstFileOffset.keys()].sort((a, b) => this.#compareDigests(a, b));
+    const used = this.#usedRefs().sort((a, b) => Buffer.compare(this.#digest(a), this.#digest(b)) || a - b);
     for (const ref of used) {
       const { chunks } = this.#blob(blobIndexOf(ref));
       const place = this.locate(ref);
@@ -92,7 +103,7 @@ export class ChunkUse {
         uncompressedSize: chunks.uncompressedSize(index),
         compressedOffset: chunks.compressedOffset(index),
         uncompressedOffset: place.uncompressedOffset,
-        fileOffset: this.#firstFileOffset.get(ref) as number,
+        fileOffset: this.#firstFileOffset[blobIndexOf(ref)]?.[index] as number,
         index,
         crc32,
       };
@@ -100,27 +111,37 @@ export class ChunkUse {
   }
 
   #canonical(ref: ChunkRef): ChunkRef {
-    const canonical = this.#byContent.get(this.#contentKey(this.#blob(blobIndexOf(ref)), chunkIndexOf(ref)));
+    const canonical = this.#byContent.find(this.#digest(ref), this.#size(ref));
     assert(canonical !== undefined, 'a referenced chunk is in its blob');
     return canonical;
   }
 
-  #contentKey(blob: BlobInfo, index: number): string {
-    return `${blob.digester[0]}${blob.chunks.uncompressedSize(index)}.${bytesToString(blob.chunks.digest(index))}`;
+  #digest(ref: ChunkRef): Uint8Array {
+    return this.#blob(blobIndexOf(ref)).chunks.digest(chunkIndexOf(ref));
+  }
+
+  #size(ref: ChunkRef): number {
+    return this.#blob(blobIndexOf(ref)).chunks.uncompressedSize(chunkIndexOf(ref));
+  }
+
+  #usedRefs(): ChunkRef[] {
+    const refs: ChunkRef[] = [];
+    for (const [blobIndex, offsets] of this.#firstFileOffset.entries()) {
+      offsets?.forEach((offset, index) => {
+        if (offset !== -1) refs.push(chunkRef(blobIndex, index));
+      });
+    }
+    return refs;
   }
 
   #usedIndexes(): Map<number, number> {
     if (!this.#indexes) {
-      const used = new Set<number>();
-      for (const ref of this.#firstFileOffset.keys()) used.add(blobIndexOf(ref));
-      this.#indexes = new Map([...used].sort((a, b) => a - b).map((index, position) => [index, position]));
+      const used = [...this.#firstFileOffset.keys()].filter((index) =>
+        this.#firstFileOffset[index]?.some((offset) => offset !== -1),
+      );
+      this.#indexes = new Map(used.map((index, position) => [index, position]));
     }
     return this.#indexes;
-  }
-
-  #compareDigests(a: ChunkRef, b: ChunkRef): number {
-    const digest = (ref: ChunkRef) => this.#blob(blobIndexOf(ref)).chunks.digest(chunkIndexOf(ref));
-    return Buffer.compare(digest(a), digest(b)) || a - b;
   }
 
   #blob(index: number): BlobInfo {
