@@ -53,6 +53,7 @@ export const CODES = {
   CHECK_FAILED: { kind: 'corrupt', doc: 'check found violated invariants; each is listed' },
 
   ACCESS_DENIED: { kind: 'denied', doc: 'the registry refused; the message says whether credentials were sent' },
+  CREDENTIALS_INVALID: { kind: 'usage', doc: 'a credentials file cannot be read or is malformed' },
   PERMISSION: { kind: 'denied', doc: 'the operating system refused' },
   REGISTRY_UNAVAILABLE: { kind: 'unavailable', doc: 'the registry cannot be reached or keeps failing' },
   REGISTRY_PROTOCOL: { kind: 'unavailable', doc: 'the registry answered outside the protocol' },

@@ -53,3 +53,26 @@ export const FETCH_SIZE_MAX = 8 * MiB;
 export const FETCH_GAP_MAX = 64 * KiB;
 /** Ranged requests in flight per image. */
 export const FETCHES_IN_FLIGHT_MAX = 8;
+
+/** A ranged read or a manifest is answered within this time, retries and all, or fails: a reader never hangs. */
+export const REGISTRY_READ_DEADLINE_MS = 60_000;
+/** Five of these fit into the deadline of a read. */
+export const REGISTRY_CONNECT_TIMEOUT_MS = 10_000;
+/** Without a byte in either direction for so long, a connection counts as dead. */
+export const REGISTRY_IDLE_TIMEOUT_MS = 30_000;
+/** A registry checks and moves a large blob before it answers the last request of an upload. */
+export const REGISTRY_COMMIT_TIMEOUT_MS = 300_000;
+/** Connections to one host. */
+export const REGISTRY_CONNECTIONS_MAX = 16;
+export const REGISTRY_ATTEMPTS_MAX = 5;
+/** First pause before another attempt; it doubles each time. */
+export const RETRY_DELAY_MS = 250;
+/** What a server may ask us to wait with Retry-After. */
+export const RETRY_AFTER_MAX_MS = 60_000;
+export const REDIRECTS_MAX = 5;
+/** Bodies of error answers and of token servers are read so far. */
+export const ERROR_BODY_SIZE_MAX = 64 * KiB;
+/** Where a registry ignores a range and sends the whole blob, so much is read and dropped to reach the wanted bytes. */
+export const RANGE_DISCARD_MAX = 16 * MiB;
+/** Credential files are a few kilobytes. */
+export const CREDENTIALS_SIZE_MAX = 1 * MiB;

@@ -1,15 +1,7 @@
 // Places images come from and go to, as skopeo names them: a registry, an OCI layout, archives, a root directory.
 // A source gives manifests, streams of whole blobs and ranged reads; a target takes blobs first and the manifest last.
 import type { BlobReader } from '../backend/blob-reader.ts';
-import type { Descriptor } from '../format/oci/manifest.ts';
-
-/** Raw bytes of a manifest or index with what names them. */
-export interface RawManifest {
-  readonly mediaType: string;
-  /** `sha256:…` of `bytes`, verified. */
-  readonly digest: string;
-  readonly bytes: Uint8Array;
-}
+import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 
 export interface ImageSource extends AsyncDisposable {
   /** As the user wrote it, normalised: `docker://host/repo:tag`. */

@@ -36,6 +36,14 @@ export interface Descriptor {
   readonly artifactType?: string;
 }
 
+/** The bytes of a manifest or index, as they are stored, with what names them. */
+export interface RawManifest {
+  readonly mediaType: string;
+  /** Of `bytes`, verified. */
+  readonly digest: string;
+  readonly bytes: Uint8Array;
+}
+
 /** A manifest of one image. `raw` is the whole document, for fields that are passed on. */
 export interface ImageManifest {
   readonly mediaType: string;

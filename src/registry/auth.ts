@@ -1,0 +1,205 @@
+// Who we are, as the registry wants to hear it. Nothing is sent before a challenge asks for it; a token is kept per
+// scope until shortly before it ends, or until the registry refuses it.
+import { deferred } from '../base/concurrency.ts';
+import { NaiadError } from '../base/errors.ts';
+import { type Challenge, parseChallenges } from './challenge.ts';
+import { basicAuthorization, type CredentialLookup, type CredentialSource } from './credentials.ts';
+import { discard, type Exchange, type HttpRequest, type HttpResponse } from './exchange.ts';
+import type { Secrets } from './redact.ts';
+import { fetchToken, type Token } from './token.ts';
+
+export interface AuthenticatorOptions {
+  /** As references name it; what credentials are kept under. */
+  readonly host: string;
+  /** Of the registry's API. */
+  readonly origin: URL;
+  readonly credentials: CredentialSource;
+  readonly secrets: Secrets;
+  /** Follows redirects, knows no authentication. */
+  readonly send: Exchange;
+  /** Milliseconds that only grow; a test turns it. */
+  readonly clock?: () => number;
+}
+
+export class Authenticator {
+  readonly #options: AuthenticatorOptions;
+  readonly #clock: () => number;
+  readonly #tokens = new Map<string, Token>();
+  /** Fetches under way, so that readers that start together ask once. */
+  readonly #fetching = new Map<string, Promise<Token>>();
+  readonly #lookups = new Map<string, CredentialLookup>();
+  /** The last challenge: what the next request is sent with, without being asked. */
+  #challenge: Challenge | undefined;
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? (() => performance.now());
+  }
+
+  /** An exchange that answers challenges of the registry (not those of hosts it redirects to). */
+  readonly exchange: Exchange = async (request) => {
+    const { send, origin } = this.#options;
+    // Uploads may point to another host, which our credentials are not for.
+    if (request.url.origin !== origin.origin) return await send(request);
+    const known = await this.#authorization(request);
+    const first = await send(withAuthorization(request, known));
+    if (first.status !== 401 || first.url.origin !== origin.origin) return first;
+    const challenge = await this.#challengeAfter(first, known !== undefined, request.signal);
+    if (!challenge) return first;
+    this.#forget(request.scope, known);
+    this.#challenge = challenge;
+    const scopes = scopesOf(challenge, request.scope);
+    const authorization = await this.#authorization(request, scopes);
+    if (authorization === undefined) return first;
+    discard(first);
+    const second = await send(withAuthorization(request, authorization));
+    // A fresh token that is refused: what is wrong is not the token.
+    if (second.status === 401) this.#forget(request.scope, authorization);
+    return second;
+  };
+
+  /** For messages about a refusal: whether credentials were sent, and from where; what to do. */
+  describe(scope: string | undefined): { readonly sent: string; readonly hint: string } {
+    const { host } = this.#options;
+    const lookup = this.#lookups.get(repositoryOf(scope));
+    if (lookup?.credentials) {
+      const { user, source } = lookup.credentials;
+      return {
+        sent: `credentials of ${JSON.stringify(user)} from ${source} were sent`,
+        hint: 'Check that this account may do so, or log in again.',
+      };
+    }
+    const looked = lookup?.looked.length ? ` in ${lookup.looked.join(', ')}` : '';
+    const none = `no credentials were sent (none for ${host}${looked})`;
+    return {
+      sent: lookup?.passedOver ? `${none}; ${lookup.passedOver}` : none,
+      hint: `Does the image exist? If it is private: docker login ${host} (or podman login ${host}).`,
+    };
+  }
+
+  /**
+   * What to make of a 401. After a stale token it may name the wrong scheme (Harbor answers Basic then), so the ping
+   * without authorization is asked; it is asked too where a request is refused without any challenge.
+   */
+  async #challengeAfter(
+    response: HttpResponse,
+    wasSent: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<Challenge | undefined> {
+    const own = chooseChallenge(response);
+    if (own && !wasSent) return this.#supported(own);
+    const ping = await this.#options.send({
+      method: 'GET',
+      url: new URL('/v2/', this.#options.origin),
+      headers: {},
+      signal,
+    });
+    discard(ping);
+    const pinged = ping.status === 401 ? chooseChallenge(ping) : undefined;
+    // The scope the registry wants stands in the answer to the request itself.
+    const scope = own?.parameters.scope;
+    const best = pinged && scope !== undefined ? withScope(pinged, scope) : (pinged ?? own);
+    return best ? this.#supported(best) : undefined;
+  }
+
+  #supported(challenge: Challenge): Challenge {
+    if (challenge.scheme === 'bearer' || challenge.scheme === 'basic') return challenge;
+    const scheme = this.#options.secrets.clean(challenge.scheme);
+    throw new NaiadError('ACCESS_DENIED', `${this.#options.host} asks for ${scheme} authentication`, {
+      hint: 'naiad knows Basic and Bearer.',
+    });
+  }
+
+  async #authorization(request: HttpRequest, scopes?: readonly string[]): Promise<string | undefined> {
+    const challenge = this.#challenge;
+    if (!challenge) return undefined;
+    const { credentials } = await this.#lookUp(repositoryOf(request.scope));
+    if (challenge.scheme === 'basic') return credentials ? basicAuthorization(credentials) : undefined;
+    const wanted = scopes ?? scopesOf(challenge, request.scope, 'own');
+    const token = await unlessAborted(this.#token(request.scope ?? '', wanted), request.signal);
+    return `Bearer ${token.value}`;
+  }
+
+  async #lookUp(repository: string): Promise<CredentialLookup> {
+    const { host, credentials, secrets } = this.#options;
+    const found = this.#lookups.get(repository) ?? (await credentials({ host, repository }));
+    this.#lookups.set(repository, found);
+    if (found.credentials) {
+      secrets.add(found.credentials.password);
+      secrets.add(`${found.credentials.user}:${found.credentials.password}`);
+    }
+    return found;
+  }
+
+  async #token(key: string, scopes: readonly string[]): Promise<Token> {
+    const kept = this.#tokens.get(key);
+    if (kept && this.#clock() < kept.renewAt) return kept;
+    const fetching = this.#fetching.get(key) ?? this.#fetchToken(key, scopes);
+    this.#fetching.set(key, fetching);
+    return await fetching;
+  }
+
+  async #fetchToken(key: string, scopes: readonly string[]): Promise<Token> {
+    const { host, origin, secrets, send } = this.#options;
+    try {
+      const { credentials } = await this.#lookUp(repositoryOf(key));
+      const parameters = this.#challenge?.parameters ?? {};
+      const token = await fetchToken(
+        { host, origin, realm: parameters.realm, service: parameters.service, scopes, credentials, secrets },
+        send,
+        this.#clock,
+      );
+      this.#tokens.set(key, token);
+      return token;
+    } finally {
+      this.#fetching.delete(key);
+    }
+  }
+
+  /** Drops a token that was refused, unless another request has replaced it already. */
+  #forget(scope: string | undefined, authorization: string | undefined): void {
+    const key = scope ?? '';
+    if (`Bearer ${this.#tokens.get(key)?.value}` === authorization) this.#tokens.delete(key);
+    // A login in the meantime counts from here on.
+    this.#lookups.delete(repositoryOf(scope));
+  }
+}
+
+function chooseChallenge(response: HttpResponse): Challenge | undefined {
+  const offered = parseChallenges(response.headers['www-authenticate']);
+  const named = (scheme: string) => offered.find((challenge) => challenge.scheme === scheme);
+  return named('bearer') ?? named('basic') ?? offered[0];
+}
+
+function withScope(challenge: Challenge, scope: string): Challenge {
+  return { ...challenge, parameters: { ...challenge.parameters, scope } };
+}
+
+/** The scope the registry names first, since some token servers honour only that; then what we know to need. */
+function scopesOf(challenge: Challenge, own: string | undefined, which: 'all' | 'own' = 'all'): string[] {
+  const asked = which === 'all' ? (challenge.parameters.scope?.split(' ') ?? []) : [];
+  return [...new Set([...asked, ...(own === undefined ? [] : [own])])].filter((scope) => scope !== '').slice(0, 10);
+}
+
+function repositoryOf(scope: string | undefined): string {
+  return /^repository:(.*):[^:]*$/.exec(scope ?? '')?.[1] ?? '';
+}
+
+/** Stops waiting for shared work when `signal` fires; the work goes on for the others. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await work;
+  const { promise: aborted, reject } = deferred<never>();
+  const onAbort = () => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    aborted.catch(() => {});
+  }
+}
+
+function withAuthorization(request: HttpRequest, authorization: string | undefined): HttpRequest {
+  return authorization === undefined ? request : { ...request, headers: { ...request.headers, authorization } };
+}

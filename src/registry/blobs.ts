@@ -1,0 +1,185 @@
+// Blobs: existence, whole streams that survive a lost connection, single ranges.
+import type { ByteRange } from '../backend/blob-reader.ts';
+import { verifyStream } from '../backend/verify.ts';
+import { NaiadError } from '../base/errors.ts';
+import { RANGE_DISCARD_MAX } from '../base/limits.ts';
+import { MiB } from '../base/units.ts';
+import type { Descriptor } from '../format/oci/manifest.ts';
+import { discard, type HttpResponse, headerOf, TransientFailure } from './exchange.ts';
+import { networkFailure } from './network.ts';
+import { checkContentRange, fillFromBody, rangeHeader } from './ranges.ts';
+import type { Call, Registry } from './transport.ts';
+
+export interface BlobName {
+  readonly repository: string;
+  readonly digest: string;
+}
+
+export function blobCall(name: BlobName, method: 'GET' | 'HEAD', signal: AbortSignal | undefined): Call {
+  return {
+    method,
+    path: `/v2/${name.repository}/blobs/${name.digest}`,
+    repository: name.repository,
+    actions: 'pull',
+    what: `blob ${name.digest} of ${name.repository}`,
+    notFound: 'BLOB_NOT_FOUND',
+    signal,
+  };
+}
+
+/** True when the repository has the blob. `actions` is what the following requests need, so that one token serves all. */
+export async function hasBlob(
+  registry: Registry,
+  name: BlobName & { readonly size?: number },
+  signal?: AbortSignal,
+): Promise<boolean> {
+  // A redirect is a yes: it points to storage, and signed addresses are good for GET only.
+  const asked: Call = { ...blobCall(name, 'HEAD', signal), actions: 'pull,push', redirect: 'manual' };
+  return await registry.ask(asked, [200, 301, 302, 303, 307, 308, 404, 405], async (response) => {
+    discard(response);
+    if (response.status === 404 || response.status === 405) return false;
+    const announced = response.status === 200 ? headerOf(response, 'content-length') : undefined;
+    // The same digest with another size: not what we have. Pushing it again tells who is wrong.
+    return announced === undefined || name.size === undefined || Number(announced) === name.size;
+  });
+}
+
+/** Progress that shows a connection was good, so that losing it is not the same trouble as before. */
+const PROGRESS_MIN = 1 * MiB;
+
+/**
+ * A whole blob, verified: size and digest are right when the stream ends without an error. A lost connection is taken
+ * up again where it broke. The first answer has come when the promise is kept.
+ * @throws NaiadError BLOB_NOT_FOUND, ACCESS_DENIED, REGISTRY_…, SIZE_MISMATCH, DIGEST_MISMATCH
+ */
+export async function openBlob(
+  registry: Registry,
+  repository: string,
+  descriptor: Pick<Descriptor, 'digest' | 'size'>,
+  signal?: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
+  const asked = blobCall({ repository, digest: descriptor.digest }, 'GET', signal);
+  const first = await registry.retry(asked, undefined, async () => await registry.expect(asked, [200]));
+  const announced = headerOf(first, 'content-length');
+  if (announced !== undefined && Number(announced) !== descriptor.size) {
+    discard(first);
+    throw new NaiadError(
+      'SIZE_MISMATCH',
+      `${asked.what} at ${registry.host}: expected ${descriptor.size} bytes, the registry has ${announced}`,
+    );
+  }
+  return verifyStream(
+    resumed(registry, asked, first, descriptor.size),
+    descriptor,
+    `${asked.what} at ${registry.host}`,
+  );
+}
+
+async function* resumed(
+  registry: Registry,
+  asked: Call,
+  first: HttpResponse,
+  size: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  let offset = 0;
+  let progressFrom = 0;
+  let troubles = 0;
+  let response = first;
+  /** Bytes we have already, of a server that starts from the beginning again. */
+  let skip = 0;
+  for (;;) {
+    try {
+      for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+        const rest = piece.subarray(Math.min(piece.length, skip));
+        skip -= piece.length - rest.length;
+        if (rest.length === 0) continue;
+        offset += rest.length;
+        registry.stats.bytesReceived += rest.length;
+        yield rest;
+      }
+      return;
+    } catch (error) {
+      const failure = networkFailure(error, { method: 'GET', url: response.url, signal: asked.signal });
+      troubles = offset - progressFrom >= PROGRESS_MIN ? 1 : troubles + 1;
+      if (!(failure instanceof TransientFailure)) throw failure;
+      if (troubles > RESUMES_MAX || offset >= size) throw failure.failure;
+    } finally {
+      discard(response);
+    }
+    progressFrom = offset;
+    response = await reopen(registry, asked, offset, size);
+    skip = response.status === 200 ? offset : 0;
+  }
+}
+
+const RESUMES_MAX = 4;
+
+/** The rest of a blob from `offset` (206), or all of it again (200). */
+async function reopen(registry: Registry, asked: Call, offset: number, size: number): Promise<HttpResponse> {
+  if (offset === 0) return await registry.retry(asked, undefined, async () => await registry.expect(asked, [200]));
+  const range = { offset, size: size - offset };
+  const headers = { range: rangeHeader(range) };
+  const what = `${asked.what} at ${registry.host}`;
+  return await registry.retry(asked, undefined, async () => {
+    const response = await registry.expect({ ...asked, headers }, [200, 206]);
+    try {
+      if (response.status === 206) checkContentRange(response, range, size, what);
+      return response;
+    } catch (error) {
+      discard(response);
+      throw networkFailure(error, { method: 'GET', url: response.url, signal: asked.signal });
+    }
+  });
+}
+
+/**
+ * One range of a blob, within the deadline of a read.
+ * @throws NaiadError BLOB_NOT_FOUND, ACCESS_DENIED, REGISTRY_…, SIZE_MISMATCH when the blob ends before the range
+ */
+export async function readBlobRange(
+  registry: Registry,
+  name: BlobName & { readonly size: number | undefined },
+  range: ByteRange,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  if (range.size === 0) return new Uint8Array(0);
+  const asked = blobCall(name, 'GET', signal);
+  const what = `${asked.what} at ${registry.host}`;
+  if (name.size !== undefined && range.offset + range.size > name.size) {
+    throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted of ${name.size}`);
+  }
+  return await registry.ask({ ...asked, headers: { range: rangeHeader(range) } }, [200, 206, 416], async (response) => {
+    if (response.status === 416) {
+      // Its body is never read: distribution announces the blob's size there and sends a line of text.
+      response.body.destroy();
+      const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
+      throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted, the registry has ${total}`);
+    }
+    const target = new Uint8Array(range.size);
+    if (response.status === 206) checkContentRange(response, range, name.size, what);
+    else refuseLongSkip(registry, response, range, what);
+    await fillFromBody(response, target, response.status === 206 ? 0 : range.offset, what);
+    registry.stats.bytesReceived += range.size;
+    return target;
+  });
+}
+
+/** A whole blob came instead of a range. Pull-through caches do this once and know the blob the next time. */
+function refuseLongSkip(registry: Registry, response: HttpResponse, range: ByteRange, what: string): void {
+  registry.stats.rangesIgnored++;
+  if (range.offset <= RANGE_DISCARD_MAX) return;
+  response.body.destroy();
+  throw new TransientFailure(
+    new NaiadError(
+      'REGISTRY_PROTOCOL',
+      `${what}: asked for bytes ${describe(range)}, the registry sends the whole blob`,
+      {
+        hint: 'Lazy reading needs a registry (and every proxy before it) that answers ranged requests.',
+      },
+    ),
+  );
+}
+
+function describe(range: ByteRange): string {
+  return `${range.offset} to ${range.offset + range.size - 1}`;
+}

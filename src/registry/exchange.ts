@@ -1,0 +1,86 @@
+// One HTTP request and its answer, as every layer of the registry client sees it. Authentication, redirects and the
+// network itself are each an `Exchange`; the outer ones call the inner ones.
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
+import { NaiadError } from '../base/errors.ts';
+
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** A body that can be sent again: `open` is called for every attempt. */
+export interface RequestBody {
+  /** Bytes; always announced, because some registries refuse bodies of unknown length. */
+  readonly size: number;
+  open(): Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+export interface HttpRequest {
+  readonly method: Method;
+  readonly url: URL;
+  /** Names in lowercase. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: RequestBody;
+  readonly signal?: AbortSignal | undefined;
+  /** What a token must allow: `repository:library/debian:pull`. */
+  readonly scope?: string | undefined;
+  /** `manual` returns a 3xx as it is. */
+  readonly redirect?: 'follow' | 'manual';
+  /** How long the first byte of the answer may take once the request is sent. */
+  readonly headersTimeoutMs?: number;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** Read it whole or `discard` it, else its connection stays taken. */
+  readonly body: Readable;
+  /** What answered: differs from the request's after a redirect. */
+  readonly url: URL;
+  /** Reads a short rest so that the connection can be used again, cuts a long one off. */
+  drop(): void;
+}
+
+export type Exchange = (request: HttpRequest) => Promise<HttpResponse>;
+
+/** A failure that another attempt may cure. It does not leave this folder: `retrying` throws `failure` in the end. */
+export class TransientFailure extends Error {
+  readonly failure: NaiadError;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(failure: NaiadError, retryAfterMs?: number) {
+    super(failure.message, { cause: failure });
+    this.failure = failure;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The one value of a header; undefined when it is absent. */
+export function headerOf(response: HttpResponse, name: string): string | undefined {
+  const value = response.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** Gives an answer up without looking at its body, or at the rest of it. */
+export function discard(response: HttpResponse): void {
+  if (!response.body.readableEnded && !response.body.destroyed) response.drop();
+}
+
+/**
+ * A whole body in memory.
+ * @throws NaiadError LIMIT_EXCEEDED when it has more than `sizeMax` bytes; no more than that is ever held.
+ */
+export async function readBody(response: HttpResponse, sizeMax: number, what: string): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  // Leaving the loop early destroys the body.
+  for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+    size += piece.length;
+    if (size > sizeMax) throw new NaiadError('LIMIT_EXCEEDED', `${what}: more than ${sizeMax} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces, size);
+}
+
+/** A URL for messages: signatures and tokens live in queries, passwords before the host. */
+export function displayUrl(url: URL): string {
+  return `${url.protocol}//${url.host}${url.pathname}${url.search === '' ? '' : '?…'}`;
+}

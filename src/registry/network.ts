@@ -1,0 +1,129 @@
+// The innermost exchange: undici, and what its failures mean to a user.
+import { type Agent, request as undiciRequest } from 'undici';
+import { throwIfAborted } from '../base/concurrency.ts';
+import { NaiadError } from '../base/errors.ts';
+import { REGISTRY_IDLE_TIMEOUT_MS } from '../base/limits.ts';
+import { KiB } from '../base/units.ts';
+import { displayUrl, type Exchange, type HttpRequest, TransientFailure } from './exchange.ts';
+
+/** A longer rest costs more than a new connection. */
+const REST_SIZE_MAX = 64 * KiB;
+
+/** Sends requests as they are: nothing is followed, retried or added but a name of ours. */
+export function throughNetwork(agent: Agent): Exchange {
+  return async (request) => {
+    try {
+      const answer = await undiciRequest(request.url, {
+        dispatcher: agent,
+        method: request.method,
+        headers: headersOf(request),
+        body: request.body ? (request.body.open() as Uint8Array) : null,
+        signal: request.signal ?? null,
+        headersTimeout: request.headersTimeoutMs ?? REGISTRY_IDLE_TIMEOUT_MS,
+        bodyTimeout: REGISTRY_IDLE_TIMEOUT_MS,
+      });
+      // A body that is given up reports its own end as an error; whoever reads it gets errors from the reading.
+      answer.body.on('error', () => {});
+      return {
+        status: answer.statusCode,
+        headers: answer.headers,
+        body: answer.body,
+        url: request.url,
+        drop: () => void answer.body.dump({ limit: REST_SIZE_MAX }).catch(() => {}),
+      };
+    } catch (error) {
+      throw networkFailure(error, request);
+    }
+  };
+}
+
+function headersOf(request: HttpRequest): Record<string, string> {
+  return {
+    'user-agent': 'naiad',
+    'accept-encoding': 'identity',
+    ...request.headers,
+    ...(request.body ? { 'content-length': String(request.body.size) } : {}),
+  };
+}
+
+/** Failures of the moment. */
+const TRANSIENT = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'UND_ERR_SOCKET',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+]);
+
+/** Failures that another attempt does not cure, and what does. */
+const HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
+  [/^ENOTFOUND$/, 'No such host: is the name spelled right, and does DNS work here?'],
+  [
+    /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$|^EPROTO$/,
+    'It does not speak TLS; plain HTTP is used on loopback addresses only.',
+  ],
+  [
+    /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/,
+    "Its certificate is not trusted here; name its authority's certificate in NODE_EXTRA_CA_CERTS.",
+  ],
+];
+
+/**
+ * What a failed request or a broken body means: CANCELED when the caller gave up, TransientFailure when another attempt
+ * may work, else a NaiadError. Failures of a request body (a file that cannot be read) come back as they are.
+ */
+export function networkFailure(error: unknown, request: Pick<HttpRequest, 'url' | 'method' | 'signal'>): Error {
+  if (request.signal?.aborted) {
+    try {
+      throwIfAborted(request.signal);
+    } catch (reason) {
+      return reason as Error;
+    }
+  }
+  if (error instanceof NaiadError || error instanceof TransientFailure) return error;
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  // Not a failure of the network, but of whoever read from it.
+  if (typeof code !== 'string') return error as Error;
+  if (syscall === 'open' || (syscall === 'read' && code === 'EIO')) return error as Error;
+  const where = `${request.method} ${displayUrl(request.url)}`;
+  if (TRANSIENT.has(code)) {
+    return new TransientFailure(
+      new NaiadError('REGISTRY_UNAVAILABLE', `${where}: ${reasonOf(code)}`, { cause: error }),
+    );
+  }
+  if (code.startsWith('HPE_')) {
+    return new TransientFailure(
+      new NaiadError('REGISTRY_PROTOCOL', `${where}: the answer is no HTTP (${code})`, { cause: error }),
+    );
+  }
+  const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1];
+  return new NaiadError('REGISTRY_UNAVAILABLE', `${where}: ${code}`, {
+    ...(hint ? { hint } : {}),
+    cause: error,
+  });
+}
+
+function reasonOf(code: string): string {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'connection refused';
+    case 'UND_ERR_CONNECT_TIMEOUT':
+    case 'ETIMEDOUT':
+      return 'no connection in time';
+    case 'UND_ERR_HEADERS_TIMEOUT':
+      return 'no answer in time';
+    case 'UND_ERR_BODY_TIMEOUT':
+      return 'the answer stopped coming';
+    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
+      return 'the answer is not as long as it says';
+    default:
+      return `connection lost (${code})`;
+  }
+}

@@ -1,0 +1,76 @@
+// Ranged answers, believed only as far as they can be checked.
+import type { ByteRange } from '../backend/blob-reader.ts';
+import { NaiadError } from '../base/errors.ts';
+import { type HttpResponse, headerOf, TransientFailure } from './exchange.ts';
+
+export function rangeHeader(range: ByteRange): string {
+  return `bytes=${range.offset}-${range.offset + range.size - 1}`;
+}
+
+export interface ContentRange {
+  readonly offset: number;
+  readonly size: number;
+  /** Of the whole; undefined for `*`. */
+  readonly total: number | undefined;
+}
+
+/** `bytes 0-99/1234`, `bytes 0-99/*`; undefined for anything else, also for a range outside its total. */
+export function parseContentRange(text: string | undefined): ContentRange | undefined {
+  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/i.exec(text?.trim() ?? '');
+  if (!match) return undefined;
+  const [offset, last] = [Number(match[1]), Number(match[2])];
+  const total = match[3] === '*' ? undefined : Number(match[3]);
+  if (last < offset || (total !== undefined && last >= total)) return undefined;
+  return { offset, size: last - offset + 1, total };
+}
+
+/**
+ * Checks that a 206 is the range that was asked for.
+ * @throws NaiadError SIZE_MISMATCH when the blob is not of `blobSize` bytes; TransientFailure when it is another range
+ */
+export function checkContentRange(
+  response: HttpResponse,
+  range: ByteRange,
+  blobSize: number | undefined,
+  what: string,
+): void {
+  const header = headerOf(response, 'content-range');
+  const got = parseContentRange(header);
+  if (got?.total !== undefined && blobSize !== undefined && got.total !== blobSize) {
+    throw new NaiadError(
+      'SIZE_MISMATCH',
+      `${what}: expected a blob of ${blobSize} bytes, the registry has ${got.total}`,
+    );
+  }
+  if (got?.offset !== range.offset || got.size !== range.size) {
+    const said = header === undefined ? 'none' : JSON.stringify(header.slice(0, 80));
+    throw new TransientFailure(
+      new NaiadError('REGISTRY_PROTOCOL', `${what}: asked for ${rangeHeader(range)}, Content-Range is ${said}`),
+    );
+  }
+}
+
+/**
+ * Fills `target` from a body, after dropping the first `skip` bytes. What comes after is not read.
+ * @throws TransientFailure when the body ends too early
+ */
+export async function fillFromBody(
+  response: HttpResponse,
+  target: Uint8Array,
+  skip: number,
+  what: string,
+): Promise<void> {
+  let dropped = 0;
+  let filled = 0;
+  for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+    const rest = piece.subarray(Math.min(piece.length, skip - dropped));
+    dropped += piece.length - rest.length;
+    const taken = rest.subarray(0, target.length - filled);
+    target.set(taken, filled);
+    filled += taken.length;
+    if (filled === target.length) return;
+  }
+  throw new TransientFailure(
+    new NaiadError('REGISTRY_PROTOCOL', `${what}: the answer ended after ${filled} of ${target.length} bytes`),
+  );
+}
