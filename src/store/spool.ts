@@ -1,0 +1,93 @@
+// Directories for unfinished files, beside where the finished ones go so that a rename publishes them. A process that
+// is killed leaves its spool behind; the next one that makes a spool in the same place removes it.
+//
+//   .naiad-<pid>-<start time>-<machine>-<random>/
+//
+// A process is known by its pid and its start time (in clock ticks since boot), which the kernel does not give out
+// twice. `machine` stands for this boot and pid namespace: spools of another one cannot be judged and are left until
+// they are a day old, so that a live writer in a container or on a shared disk keeps its files.
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NaiadError } from '../base/errors.ts';
+
+export interface Spool extends AsyncDisposable {
+  /** Empty at first, for this process alone. Disposing removes it with all that is in it. */
+  readonly path: string;
+}
+
+const NAME = /^\.naiad-(\d{1,10})-(\d{1,20})-([0-9a-f]{8})-[0-9a-f]{12}$/;
+const FOREIGN_AGE_MAX_MS = 24 * 3600 * 1000;
+
+/**
+ * Makes a spool below `parent`, which must exist, after removing those of dead processes.
+ * @throws NaiadError IO, PERMISSION, NO_SPACE
+ */
+export async function createSpool(parent: string): Promise<Spool> {
+  await removeStaleSpools(parent);
+  const self = `${process.pid}-${startTimeOf(process.pid) ?? 0}-${machineId()}`;
+  const path = join(parent, `.naiad-${self}-${randomBytes(6).toString('hex')}`);
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    throw spoolError(parent, error);
+  }
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+function spoolError(parent: string, error: unknown): NaiadError {
+  const { code } = error as NodeJS.ErrnoException;
+  const what = `${parent}: no room for unfinished files (${code})`;
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return new NaiadError('PERMISSION', what, { cause: error });
+  return new NaiadError(code === 'ENOSPC' || code === 'EDQUOT' ? 'NO_SPACE' : 'IO', what, { cause: error });
+}
+
+/** Removes the spools of dead processes in `parent`. What cannot be read or removed stays. */
+export async function removeStaleSpools(parent: string): Promise<void> {
+  const names = await readdir(parent).catch(() => []);
+  for (const name of names) {
+    const path = join(parent, name);
+    if (NAME.test(name) && (await isStale(path, name)))
+      await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+/** True for the name of a spool, for those who list a directory that may hold one. */
+export function isSpoolName(name: string): boolean {
+  return NAME.test(name);
+}
+
+async function isStale(path: string, name: string): Promise<boolean> {
+  const [, pid, startTime, machine] = NAME.exec(name) ?? [];
+  const status = await lstat(path).catch(() => undefined);
+  // In a directory for everyone, only what is ours.
+  if (!status?.isDirectory() || status.uid !== process.getuid?.()) return false;
+  if (machine !== machineId()) return Date.now() - status.mtimeMs > FOREIGN_AGE_MAX_MS;
+  return startTimeOf(Number(pid)) !== startTime;
+}
+
+/** When a process began, in ticks since boot; undefined when there is none, or only its corpse. */
+function startTimeOf(pid: number): string | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch {
+    return undefined;
+  }
+  // Behind the command, which may hold anything: field 3 is the state, field 22 the start time.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
+}
+
+let ownMachineId: string | undefined;
+
+function machineId(): string {
+  ownMachineId ??= createHash('sha256')
+    .update(readFileSync('/proc/sys/kernel/random/boot_id'))
+    .update(readlinkSync('/proc/self/ns/pid'))
+    .digest('hex')
+    .slice(0, 8);
+  return ownMachineId;
+}
