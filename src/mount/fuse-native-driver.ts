@@ -1,0 +1,148 @@
+// The portable driver: JavaScript handlers over the npm package fuse-native and libfuse 2.
+import { accessSync, constants, existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NaiadError } from '../base/errors.ts';
+import type { Driver, DriverMount } from './driver.ts';
+import { FuseHandlers } from './fuse-native-handlers.ts';
+import { mountAt, readMountTable } from './mount-table.ts';
+
+/** What the package's handlers call when they are done: status first, then the buffer they were given. */
+type Signal = (status: number, buffer: ArrayBufferLike) => void;
+
+interface FuseInstance {
+  mount(done: (error: Error | null) => void): void;
+}
+type FuseConstructor = new (mountpoint: string, operations: object, options: object) => FuseInstance;
+
+const FUSE_DEVICE = '/dev/fuse';
+/** Nothing in an image changes, so the kernel may keep all it has learnt. */
+const CACHE_SEC = 86_400;
+/** How often to look whether somebody unmounted: the package does not tell. */
+const WATCH_INTERVAL_MS = 500;
+
+export const fuseNativeDriver: Driver = {
+  name: 'fuse-native',
+
+  unavailable() {
+    try {
+      if (!existsSync(FUSE_DEVICE)) {
+        throw unavailable(
+          `${FUSE_DEVICE} is missing`,
+          'Load the module (modprobe fuse), or give the container /dev/fuse.',
+        );
+      }
+      try {
+        accessSync(FUSE_DEVICE, constants.R_OK | constants.W_OK);
+      } catch (cause) {
+        throw unavailable(`${FUSE_DEVICE} cannot be opened by this user`, 'Run as root.', cause);
+      }
+      loadPackage();
+      return undefined;
+    } catch (error) {
+      if (error instanceof NaiadError) return error;
+      throw error;
+    }
+  },
+
+  async mount(fs, target) {
+    const reason = this.unavailable();
+    if (reason) throw reason;
+    const handlers = new FuseHandlers(fs);
+    const Fuse = withSafeXattrs(loadPackage(), handlers);
+    const fuse = new Fuse(target, handlers.operations(), fuseOptions(process.geteuid?.() === 0));
+    await new Promise<void>((resolve, reject) => {
+      fuse.mount((error) => (error ? reject(mountFailed(target, error)) : resolve()));
+    });
+    const entry = mountAt(target);
+    if (!entry) throw mountFailed(target, new Error('it is not in the list of mounts'));
+    return new FuseNativeMount(entry.device);
+  },
+};
+
+class FuseNativeMount implements DriverMount {
+  readonly ended: Promise<void>;
+  #released = false;
+
+  constructor(device: string) {
+    this.ended = this.#watch(device);
+  }
+
+  /** A lazily unmounted file system leaves the table while processes still use it; its connection tells. */
+  async #watch(device: string): Promise<void> {
+    const connection = `/sys/fs/fuse/connections/${device.split(':')[1]}`;
+    const seenConnection = existsSync(connection);
+    while (!this.#released) {
+      const mounted = readMountTable().some((entry) => entry.device === device);
+      if (!mounted && !(seenConnection && existsSync(connection))) return;
+      await sleep(WATCH_INTERVAL_MS, undefined, { ref: false });
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#released = true;
+    return Promise.resolve();
+  }
+}
+
+/** The package copies xattrs past the end of buffers that are too small; these two handlers of its own do not. */
+function withSafeXattrs(Fuse: FuseConstructor, handlers: FuseHandlers): FuseConstructor {
+  return class extends Fuse {
+    _op_getxattr(signal: Signal, path: string, name: string, buffer: Buffer): void {
+      signal(handlers.getxattr(path, name, buffer), buffer.buffer);
+    }
+    _op_listxattr(signal: Signal, path: string, buffer: Buffer): void {
+      signal(handlers.listxattr(path, buffer), buffer.buffer);
+    }
+  };
+}
+
+function fuseOptions(asRoot: boolean): object {
+  // The package hands `fsname` to -o as it is, which gives the options it has no name for.
+  const extra = [
+    'use_ino',
+    'ro',
+    `attr_timeout=${CACHE_SEC}`,
+    `entry_timeout=${CACHE_SEC}`,
+    `negative_timeout=${CACHE_SEC}`,
+  ];
+  if (asRoot) extra.push('suid', 'dev');
+  return {
+    fsname: ['naiad', ...extra].join(','),
+    subtype: 'naiad',
+    allowOther: asRoot,
+    defaultPermissions: true,
+    kernelCache: true,
+    timeout: false,
+  };
+}
+
+function loadPackage(): FuseConstructor {
+  try {
+    return createRequire(import.meta.url)('fuse-native') as FuseConstructor;
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'MODULE_NOT_FOUND') {
+      throw unavailable(
+        'the npm package fuse-native is not installed',
+        'Run "npm install" without --omit=optional.',
+        cause,
+      );
+    }
+    if (message.includes('libfuse')) {
+      throw unavailable('libfuse 2 is not installed', 'Debian and Ubuntu: apt-get install libfuse2.', cause);
+    }
+    throw unavailable(`the npm package fuse-native does not load: ${message}`, 'Run "npm rebuild fuse-native".', cause);
+  }
+}
+
+function unavailable(message: string, hint: string, cause?: unknown): NaiadError {
+  return new NaiadError('DRIVER_UNAVAILABLE', `fuse-native: ${message}`, { hint, cause });
+}
+
+function mountFailed(target: string, cause: Error): NaiadError {
+  return new NaiadError('MOUNT_FAILED', `fuse-native: ${target} was not mounted: ${cause.message}`, {
+    cause,
+    hint: 'libfuse wrote the reason above; mounting needs CAP_SYS_ADMIN or fusermount.',
+  });
+}
