@@ -14,10 +14,10 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { short } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
+import { systemError } from '../base/system-error.ts';
 import type { Device } from '../image/device.ts';
 import { ChunkMapFile, type MapIdentity } from './chunk-map-file.ts';
 import { claimsOf, mergeClaims } from './claims.ts';
-import { fileError } from './file-error.ts';
 
 export interface BlobFiles {
   readonly data: string;
@@ -33,6 +33,9 @@ export interface OpenedFiles {
   readonly data: FileHandle;
   readonly map: ChunkMapFile;
 }
+
+/** What to do about a full disk or a directory that may not be written. */
+export const CACHE_HINT = 'Free space there, or choose another cache directory with --cache or NAIAD_CACHE.';
 
 /** Another process that is creating the same pair needs far less. */
 const CREATION_WAIT_MS = 1000;
@@ -66,7 +69,7 @@ export async function openCacheFiles(device: Device, filesOf: FilesOf, bootId: s
       }
     }
   } catch (error) {
-    throw fileError(error, `cache file ${files.data}`);
+    throw systemError(error, `cache file ${files.data}`, CACHE_HINT);
   }
   throw new NaiadError('CACHE_INVALID', `${files.data}: another process keeps replacing it`, {
     hint: `Stop what writes to ${dirname(files.data)}, or use another cache directory.`,

@@ -3,17 +3,17 @@
 import { readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
+import { chunkOf, unpackUnit, verifyChunk } from '../backend/chunk-content.ts';
+import { chunksOfUnit, type Fetch, type FetchUnit, planFetches } from '../backend/fetch-plan.ts';
 import { assert } from '../base/assert.ts';
 import { short } from '../base/bytes.ts';
 import { deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
-import { decompress, digestOf } from '../codec/codec.ts';
+import { systemError } from '../base/system-error.ts';
 import type { Device } from '../image/device.ts';
-import { type BlobFiles, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
+import { type BlobFiles, CACHE_HINT, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
 import type { ChunkMapFile } from './chunk-map-file.ts';
 import { isVerifiable } from './claims.ts';
-import { chunksOfUnit, type Fetch, type FetchUnit, planFetches } from './fetch-plan.ts';
-import { fileError } from './file-error.ts';
 
 /** What a cache did since it was opened. Several caches may share one. */
 export interface CacheCounters {
@@ -109,7 +109,7 @@ export class ChunkCache implements AsyncDisposable {
       try {
         count = readSync(this.#data.fd, buffer, done, buffer.length - done, deviceOffset + done);
       } catch (error) {
-        throw fileError(error, `cache file ${this.files.data}`);
+        throw systemError(error, `cache file ${this.files.data}`, CACHE_HINT);
       }
       if (count === 0) throw new NaiadError('CACHE_INVALID', `${this.files.data} ends at ${deviceOffset + done}`);
       done += count;
@@ -249,15 +249,12 @@ export class ChunkCache implements AsyncDisposable {
     stored: Uint8Array,
     done: (index: number, error?: unknown) => void,
   ): Promise<{ index: number; error: NaiadError }[]> {
-    const { chunks: table, compressor } = this.device;
     const bad: { index: number; error: NaiadError }[] = [];
     let whole: Uint8Array | undefined;
     for (const index of unit.chunks) {
       try {
-        whole ??= unit.compressed ? decompress(compressor, stored, unit.uncompressedSize) : stored;
-        const start = table.batch(index)?.offset ?? 0;
-        const chunk = whole.subarray(start, start + table.uncompressedSize(index));
-        this.#verify(index, chunk);
+        whole ??= unpackUnit(this.device, unit, stored);
+        const chunk = chunkOf(this.device, index, whole);
         await this.#publish(index, chunk);
         this.counters.fetchedChunks++;
         this.counters.fetchedChunkBytes += chunk.length;
@@ -272,31 +269,12 @@ export class ChunkCache implements AsyncDisposable {
     return bad;
   }
 
-  /** @throws NaiadError CHUNK_DIGEST_MISMATCH, CHUNK_INVALID. */
-  #verify(index: number, chunk: Uint8Array): void {
-    const { chunks: table, digester, blobId } = this.device;
-    const what = `chunk ${index} of blob ${short(blobId)}`;
-    if (chunk.length !== table.uncompressedSize(index)) {
-      throw new NaiadError(
-        'CHUNK_INVALID',
-        `${what}: ${chunk.length} bytes, expected ${table.uncompressedSize(index)}`,
-      );
-    }
-    const expected = table.digest(index);
-    const got = digestOf(digester, chunk);
-    if (Buffer.compare(got, expected) === 0) return;
-    const [expectedHex, gotHex] = [expected, got].map((digest) => short(Buffer.from(digest).toString('hex')));
-    throw new NaiadError('CHUNK_DIGEST_MISMATCH', `${what}: expected ${digester} ${expectedHex}, got ${gotHex}`, {
-      hint: 'The registry or something on the way to it gives wrong bytes; "naiad check" on the image tells which.',
-    });
-  }
-
   async #publish(index: number, chunk: Uint8Array): Promise<void> {
     try {
       await writeFully(this.#data, chunk, this.device.chunks.uncompressedOffset(index));
       this.#map.add(index); // Last: the bit promises that the bytes are there.
     } catch (error) {
-      throw fileError(error, `cache file ${this.files.data}`);
+      throw systemError(error, `cache file ${this.files.data}`, CACHE_HINT);
     }
   }
 
@@ -312,7 +290,7 @@ export class ChunkCache implements AsyncDisposable {
       done += bytesRead;
     }
     try {
-      this.#verify(index, chunk);
+      verifyChunk(this.device, index, chunk);
     } catch (error) {
       if (hasCode(error, 'CHUNK_DIGEST_MISMATCH')) return false;
       throw error;

@@ -38,7 +38,7 @@ export interface FuseStatfs {
 
 type Reply<T> = (status: number, value?: T) => void;
 
-const { ENOENT, EIO, ENODATA, ERANGE } = constants.errno;
+const { ENOENT, ENODATA, ERANGE } = constants.errno;
 const BLOCK_SIZE = 4096;
 const MODE_OF_TYPE = [0, S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK, S_IFLNK];
 
@@ -120,19 +120,15 @@ export class FuseHandlers {
 
   /** Only type and inode number of the stats are used by the kernel. */
   #readdir(path: string, reply: (status: number, names?: string[], stats?: FuseStat[]) => void): void {
-    try {
-      const nid = this.#paths.find(path);
-      if (nid === undefined) return reply(-ENOENT);
-      const entries = this.#fs.bootstrap.readdir(nid);
-      const stats = entries.map(({ nid: ino, type }) => ({ ...NO_STAT, mode: MODE_OF_TYPE[type] ?? 0, ino }));
-      reply(
-        0,
-        entries.map(({ name }) => nameToText(name)),
-        stats,
-      );
-    } catch (error) {
-      reply(-errnoOf(error));
-    }
+    const replyEntries: Reply<{ names: string[]; stats: FuseStat[] }> = (status, value) =>
+      reply(status, value?.names, value?.stats);
+    this.#answer(path, replyEntries, (directory) => {
+      const entries = this.#fs.bootstrap.readdir(directory);
+      return {
+        names: entries.map(({ name }) => nameToText(name)),
+        stats: entries.map(({ nid, type }) => ({ ...NO_STAT, mode: MODE_OF_TYPE[type] ?? 0, ino: nid })),
+      };
+    });
   }
 
   #read(nid: number, buffer: Uint8Array, offset: number, reply: Reply<never>): void {
@@ -151,15 +147,13 @@ export class FuseHandlers {
   }
 
   #answer<T>(path: string, reply: Reply<T>, answer: (nid: number) => T): void {
-    let value: T;
-    try {
-      const nid = this.#paths.find(path);
-      if (nid === undefined) return reply(-ENOENT);
+    let value: T | undefined;
+    const status = this.#status(path, (nid) => {
       value = answer(nid);
-    } catch (error) {
-      return reply(-errnoOf(error));
-    }
-    reply(0, value);
+      return 0;
+    });
+    if (status === 0) reply(0, value);
+    else reply(status);
   }
 
   #status(path: string, answer: (nid: number) => number): number {
@@ -167,7 +161,7 @@ export class FuseHandlers {
       const nid = this.#paths.find(path);
       return nid === undefined ? -ENOENT : answer(nid);
     } catch (error) {
-      return -(errnoOf(error) || EIO);
+      return -errnoOf(error);
     }
   }
 }

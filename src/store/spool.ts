@@ -6,11 +6,11 @@
 // A process is known by its pid and its start time (in clock ticks since boot), which the kernel does not give out
 // twice. `machine` stands for this boot and pid namespace: spools of another one cannot be judged and are left until
 // they are a day old, so that a live writer in a container or on a shared disk keeps its files.
-import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
+import { machineId, startTimeOf } from '../base/process-identity.ts';
 
 export interface Spool extends AsyncDisposable {
   /** Empty at first, for this process alone. Disposing removes it with all that is in it. */
@@ -66,28 +66,4 @@ async function isStale(path: string, name: string): Promise<boolean> {
   if (!status?.isDirectory() || status.uid !== process.getuid?.()) return false;
   if (machine !== machineId()) return Date.now() - status.mtimeMs > FOREIGN_AGE_MAX_MS;
   return startTimeOf(Number(pid)) !== startTime;
-}
-
-/** When a process began, in ticks since boot; undefined when there is none, or only its corpse. */
-function startTimeOf(pid: number): string | undefined {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  } catch {
-    return undefined;
-  }
-  // Behind the command, which may hold anything: field 3 is the state, field 22 the start time.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
-}
-
-let ownMachineId: string | undefined;
-
-function machineId(): string {
-  ownMachineId ??= createHash('sha256')
-    .update(readFileSync('/proc/sys/kernel/random/boot_id'))
-    .update(readlinkSync('/proc/self/ns/pid'))
-    .digest('hex')
-    .slice(0, 8);
-  return ownMachineId;
 }
