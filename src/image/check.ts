@@ -5,6 +5,7 @@ import { type Code, NaiadError } from '../base/errors.ts';
 import { TREE_DEPTH_MAX, TREE_ENTRIES_MAX } from '../base/limits.ts';
 import { fileTypeOf } from '../format/erofs/records.ts';
 import type { ChunkRecord } from '../format/rafs/records.ts';
+import { hasFeature } from './blob-reader.ts';
 import { Bootstrap, type DirentView, type InodeView } from './bootstrap-reader.ts';
 import { recordsByBlob, tableFromRecords } from './chunk-records.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from './tree.ts';
@@ -68,7 +69,9 @@ export function checkBootstrap(bytes: Uint8Array): CheckResult {
   const records = recordsByBlob(bootstrap, findings.add);
   bootstrap.blobs.forEach((blob) => {
     const own = records[blob.blobIndex];
-    if (own && own.size > 0) findings.attempt(() => tableFromRecords(bootstrap, blob.blobIndex, own, findings.add));
+    // Records of batches do not say where the chunks are stored: the blob's own table does.
+    if (own && own.size > 0 && !hasFeature(blob, 'batch'))
+      findings.attempt(() => tableFromRecords(bootstrap, blob.blobIndex, own, findings.add));
   });
   const tree = new TreeCheck(bootstrap, records, findings);
   tree.run();
