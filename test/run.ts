@@ -46,7 +46,7 @@ class Report {
   }
 
   result(result: Result, failed: boolean): void {
-    const label = result.file === undefined ? '(no file)' : relative(TEST_ROOT, result.file);
+    const label = labelOf(result.file);
     if (this.#file?.label !== label) this.#endFile();
     this.#file ??= { label, tests: 0, skipped: 0, failed: 0, durationMs: 0 };
     // node reports a file as a test only when the process itself failed: no import, a timeout, a bad exit.
@@ -92,9 +92,16 @@ class Report {
     if (!file) return;
     const skipped = file.skipped > 0 ? `, ${file.skipped} skipped` : '';
     const counts = `${file.tests} tests${skipped}, ${(file.durationMs / 1000).toFixed(2)} s`;
-    console.log(`${file.failed > 0 ? 'FAIL' : 'ok  '} ${file.label.replace(/\.test\.js$/, '')}: ${counts}`);
+    console.log(`${file.failed > 0 ? 'FAIL' : 'ok  '} ${file.label}: ${counts}`);
     this.#file = undefined;
   }
+}
+
+/** `unit/base/bytes`, whether node names the compiled file or, by its source map, the source. */
+function labelOf(file: string | undefined): string {
+  if (file === undefined) return '(no file)';
+  const root = file.endsWith('.ts') ? SOURCE_ROOT : TEST_ROOT;
+  return relative(root, file).replace(/\.test\.[jt]s$/, '');
 }
 
 /** Compiled test files of a tier; `check` is what lies beside this file: layering and house rules. */

@@ -17,21 +17,33 @@ export interface Io {
   /** A warning on stderr, shown always. */
   warn(line: string): void;
   /** Progress of long work: a bar on a terminal, plain lines elsewhere, nothing under --quiet or --json. */
-  progress(title: string): Progress;
+  progress(title: string, unit?: ProgressUnit): Progress;
   /** Ends the process with this code once the command has returned (a container's exit code). */
   setExitCode(code: number): void;
 }
 
+/** What is counted; bytes when nothing is said. */
+export type ProgressUnit = 'bytes' | 'items';
+
+export interface ProgressState {
+  readonly done: number;
+  /** May grow while work is found. */
+  readonly total?: number | undefined;
+  readonly text?: string | undefined;
+}
+
 export interface Progress extends Disposable {
-  /** Total may grow while work is found. Units are bytes unless the title says otherwise. */
-  update(state: { readonly done: number; readonly total?: number; readonly text?: string }): void;
+  update(state: ProgressState): void;
 }
 
 /** `Args` is what `options` adds to the parser, camelCase keys, as yargs infers it. */
 export interface Command<Args extends object = object> {
-  /** As yargs writes it: `convert <source> <target>`. */
+  /** As yargs writes it: `convert <source> <target>`; begins with the command's name. */
   readonly usage: string;
   readonly summary: string;
+  /** True when all after the first argument is another program's command line (`run <image> [cmd..]`): no option of
+   *  ours is looked for there. */
+  readonly passThrough?: boolean;
   /** Pairs of a command line and what it does. */
   readonly examples: readonly (readonly [string, string])[];
   options(parser: Argv): Argv<Args>;

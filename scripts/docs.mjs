@@ -1,0 +1,21 @@
+// Writes the pages that are made from tables: node scripts/docs.mjs. With --check it writes nothing and fails when one is
+// not what the tables say. Reads the built code.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { errorsPage } from '../dist/src/cli/errors-page.js';
+import { recordsPage } from '../dist/src/format/all-records.js';
+
+const pages = [
+  { path: 'docs/reference/errors.md', text: errorsPage() },
+  { path: 'docs/format/records.md', text: recordsPage() },
+];
+const check = process.argv.includes('--check');
+for (const { path, text } of pages) {
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
+  if (check) {
+    console.error(`${path} is not what its tables say; run "npm run docs"`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(path, text);
+    console.log(`wrote ${path}`);
+  }
+}

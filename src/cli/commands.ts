@@ -1,0 +1,54 @@
+// Every command, in the order the help lists them. A module is loaded when its command runs, so that `naiad --help` and
+// `naiad inspect` do not pay for the converter.
+import type { Command } from './command.ts';
+
+export interface CommandEntry {
+  /** One word, or two for a command of a group. */
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<{ readonly command: Command<never> }>;
+}
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'convert',
+    summary: 'Convert an image, so that it can start before it is downloaded',
+    load: () => import('./commands/convert.ts'),
+  },
+  {
+    name: 'mount',
+    summary: 'Mount a converted image; files are fetched when they are read',
+    load: () => import('./commands/mount.ts'),
+  },
+  { name: 'umount', summary: 'Unmount an image', load: () => import('./commands/umount.ts') },
+  { name: 'status', summary: 'Show what is mounted and what was fetched', load: () => import('./commands/status.ts') },
+  { name: 'run', summary: 'Run a command in an image with runc or crun', load: () => import('./commands/run.ts') },
+  {
+    name: 'inspect',
+    summary: 'Show what an image is made of, converted or not',
+    load: () => import('./commands/inspect.ts'),
+  },
+  { name: 'ls', summary: 'List files of a converted image', load: () => import('./commands/ls.ts') },
+  { name: 'cat', summary: 'Print a file of a converted image', load: () => import('./commands/cat.ts') },
+  { name: 'check', summary: 'Check every invariant of a converted image', load: () => import('./commands/check.ts') },
+  {
+    name: 'unpack',
+    summary: 'Write a converted image out to a directory',
+    load: () => import('./commands/unpack.ts'),
+  },
+  {
+    name: 'registry serve',
+    summary: 'Serve a directory as a small OCI registry',
+    load: () => import('./commands/registry-serve.ts'),
+  },
+  {
+    name: 'bench convert',
+    summary: 'Measure how fast an image is converted',
+    load: () => import('./commands/bench-convert.ts'),
+  },
+  {
+    name: 'demo',
+    summary: 'Show all of it on an image made of this machine’s own Node',
+    load: () => import('./commands/demo.ts'),
+  },
+];

@@ -1,0 +1,182 @@
+// From the words of a command line to a command with its arguments, or to a text that answers them (help, version).
+import { readFileSync } from 'node:fs';
+import type { Argv } from 'yargs';
+import { NaiadError } from '../base/errors.ts';
+import type { Command } from './command.ts';
+import { COMMANDS, type CommandEntry } from './commands.ts';
+import { nearest, parseError } from './parse-error.ts';
+import { LOG_LEVELS, type LogLevel, type OutputOptions } from './render.ts';
+
+export type Invocation =
+  | { readonly kind: 'text'; readonly text: string; readonly exit: number }
+  | {
+      readonly kind: 'command';
+      readonly command: Command<object>;
+      readonly args: object;
+      readonly output: OutputOptions;
+    };
+
+const HELP_WIDTH = 80;
+
+/**
+ * Reads a command line, without the program's own name.
+ * @throws NaiadError USAGE with a hint
+ */
+export async function parseCommandLine(argv: readonly string[]): Promise<Invocation> {
+  const { words, rest } = takeCommandWords(argv);
+  const entry = COMMANDS.find(({ name }) => name === words.join(' '));
+  if (entry) return parseArguments(entry, rest);
+  const asksHelp = rest.includes('--help') || rest.includes('-h');
+  if (words.length === 0) {
+    if (rest.includes('--version')) return { kind: 'text', text: version(), exit: 0 };
+    const option = rest.find((word) => word.startsWith('-') && !GLOBAL_OPTIONS.has(word.replace(/=.*/, '')));
+    if (option !== undefined && !asksHelp) {
+      throw new NaiadError('USAGE', `unknown option ${option}`, { hint: 'Run `naiad --help` to see what there is.' });
+    }
+    return { kind: 'text', text: overview(), exit: asksHelp ? 0 : 2 };
+  }
+  const group = COMMANDS.filter(({ name }) => name.startsWith(`${words[0]} `));
+  if (group.length === 0) throw unknownCommand(words, COMMANDS);
+  if (words.length > 1) throw unknownCommand(words, group);
+  return { kind: 'text', text: groupOverview(words[0] as string, group), exit: asksHelp ? 0 : 2 };
+}
+
+/** What `--json` and its like say, for a line that could not be parsed as a whole. */
+export function guessOutput(argv: readonly string[]): OutputOptions {
+  return { json: argv.includes('--json'), quiet: argv.includes('--quiet'), logLevel: 'info' };
+}
+
+const GLOBAL_OPTIONS = new Set(['--json', '--quiet', '--log-level', '--help', '-h', '--version']);
+
+/** The one or two words that name the command, and all the others in their order. `help X` reads as `X --help`. */
+function takeCommandWords(argv: readonly string[]): { words: string[]; rest: string[] } {
+  const words: string[] = [];
+  const rest: string[] = [];
+  let at = 0;
+  const isGroup = () => COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `));
+  while (at < argv.length && (words.length === 0 || (words.length === 1 && isGroup()))) {
+    const word = argv[at++] as string;
+    if (word === 'help' && words.length === 0) rest.push('--help');
+    else if (word.startsWith('-')) rest.push(word);
+    else words.push(word);
+    if (word === '--log-level' && at < argv.length) rest.push(argv[at++] as string);
+  }
+  return { words, rest: [...rest, ...argv.slice(at)] };
+}
+
+async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invocation> {
+  // yargs takes 40 ms to load: help of the whole, the version and wrong commands do without it.
+  const [{ default: yargs }, { command }] = await Promise.all([import('yargs'), entry.load()]);
+  const positionals = command.usage.slice(entry.name.length).trim();
+  const { passThrough = false } = command;
+  let inner: Argv | undefined;
+  const build = (parser: Argv) => {
+    inner = parser;
+    return command.options(parser).example(command.examples.map(([line, what]) => [line, what]));
+  };
+  let failure: NaiadError | undefined;
+  const parser = withGlobalOptions(yargs(argv).scriptName(`naiad ${entry.name}`).locale('en'))
+    .parserConfiguration({ ...PARSER_CONFIGURATION, 'halt-at-non-option': passThrough })
+    .command(passThrough ? '$0' : `$0 ${positionals}`, entry.summary, build)
+    .fail((message, error) => {
+      failure ??= parseError({ message, error, command: entry.name, positionals, argv, parser: inner ?? parser });
+      throw failure;
+    });
+  let text = '';
+  const parsed = await parser.parseAsync(argv, {}, (_error: unknown, _args: unknown, output: string) => {
+    text = output;
+  });
+  if (failure) throw failure;
+  if (text !== '') return { kind: 'text', text: arrangeHelp(text, command.usage), exit: 0 };
+  const { json = false, quiet = false, logLevel } = parsed;
+  const args = passThrough ? { ...parsed, ...splitPassThrough(parsed._, positionals, entry.name) } : parsed;
+  return {
+    kind: 'command',
+    command: command as Command<object>,
+    args,
+    output: { json, quiet, logLevel: logLevel as LogLevel },
+  };
+}
+
+/** For `<image> [cmd..]`: `{ image, cmd }`. A `--` between the two is ours. */
+function splitPassThrough(words: readonly (string | number)[], positionals: string, command: string) {
+  const [first = '', second = ''] = [...positionals.matchAll(/[\w-]+/g)].map(([name]) => name);
+  const [own, ...others] = words.map(String);
+  if (own === undefined) {
+    throw new NaiadError('USAGE', `missing <${first}>`, {
+      hint: `Run \`naiad ${command} --help\` to see its arguments.`,
+    });
+  }
+  return { [first]: own, [second]: others[0] === '--' ? others.slice(1) : others };
+}
+
+/** yargs prints groups of its own making first; what every command shares should stand behind a command's own. */
+function arrangeHelp(help: string, usage: string): string {
+  const paragraphs = help.split(/\n\n+/).slice(1);
+  const shared = paragraphs.filter((paragraph) => paragraph.startsWith('Global options:'));
+  return [`Usage: naiad ${usage}`, ...paragraphs.filter((paragraph) => !shared.includes(paragraph)), ...shared].join(
+    '\n\n',
+  );
+}
+
+const PARSER_CONFIGURATION = {
+  'parse-positional-numbers': false,
+  'duplicate-arguments-array': false,
+  'dot-notation': false,
+};
+
+function withGlobalOptions(parser: Argv) {
+  return parser
+    .option('json', { type: 'boolean', describe: 'Print the result, and errors, as JSON' })
+    .option('quiet', { type: 'boolean', describe: 'No progress, no notes' })
+    .option('log-level', { choices: LOG_LEVELS, default: 'info', describe: 'How much to say on stderr' })
+    .version(false)
+    .help()
+    .alias('h', 'help')
+    .group(['json', 'quiet', 'log-level', 'help'], 'Global options:')
+    .strict()
+    .exitProcess(false)
+    .showHelpOnFail(false)
+    .wrap(HELP_WIDTH);
+}
+
+function unknownCommand(words: readonly string[], among: readonly CommandEntry[]): NaiadError {
+  const line = words.join(' ');
+  const near = nearest(
+    line,
+    among.map(({ name }) => name),
+  );
+  const hint = near ? `Did you mean \`naiad ${near}\`?` : 'Run `naiad --help` to see what there is.';
+  return new NaiadError('USAGE', `unknown command "${line}"`, { hint });
+}
+
+function overview(): string {
+  return [
+    'naiad: container images that start before they are downloaded',
+    '',
+    'Usage: naiad <command> [options]',
+    '',
+    ...commandLines(COMMANDS),
+    '',
+    'Images are named as skopeo names them: docker://HOST/REPO:TAG (also without',
+    'docker://), oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:ROOT.',
+    '',
+    'Global options: --json  --quiet  --log-level LEVEL  --help  --version',
+    '`naiad <command> --help` shows the options of a command, with examples.',
+  ].join('\n');
+}
+
+function groupOverview(group: string, entries: readonly CommandEntry[]): string {
+  return [`Usage: naiad ${group} <command> [options]`, '', ...commandLines(entries)].join('\n');
+}
+
+function commandLines(entries: readonly CommandEntry[]): string[] {
+  const width = Math.max(...entries.map(({ name }) => name.length));
+  return ['Commands:', ...entries.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)];
+}
+
+/** Of the package this file was installed with. */
+export function version(): string {
+  const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}
