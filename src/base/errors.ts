@@ -56,6 +56,7 @@ export const CODES = {
   CREDENTIALS_INVALID: { kind: 'usage', doc: 'a credentials file cannot be read or is malformed' },
   PERMISSION: { kind: 'denied', doc: 'the operating system refused' },
   REGISTRY_UNAVAILABLE: { kind: 'unavailable', doc: 'the registry cannot be reached or keeps failing' },
+  ADDRESS_BUSY: { kind: 'busy', doc: 'another program listens on the address' },
   REGISTRY_PROTOCOL: { kind: 'unavailable', doc: 'the registry answered outside the protocol' },
 
   MOUNTPOINT_INVALID: { kind: 'usage', doc: 'the mountpoint is missing, no directory or not empty' },

@@ -23,3 +23,19 @@ export function formatSize(bytes: number): string {
   }
   return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
 }
+
+const SCALES: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
+
+/** `100mbit`, `1.5gbit`, `64kbit`, as tc writes rates: bytes a second; undefined for anything else. */
+export function parseBandwidth(text: string): number | undefined {
+  const match = /^(\d{1,9}(?:\.\d{1,6})?)([kmg]?)bit$/i.exec(text.trim());
+  const bytesPerSecond = (Number(match?.[1]) * (SCALES[match?.[2]?.toLowerCase() ?? ''] ?? 0)) / 8;
+  return bytesPerSecond >= 1 ? bytesPerSecond : undefined;
+}
+
+/** `20ms`, `1.5s` in milliseconds; undefined for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,9}(?:\.\d{1,6})?)(ms|s)$/i.exec(text.trim());
+  if (!match) return undefined;
+  return Number(match[1]) * (match[2]?.toLowerCase() === 's' ? 1000 : 1);
+}
