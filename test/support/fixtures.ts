@@ -1,5 +1,7 @@
 // Images that fixtures/build.mjs makes, and what umoci makes of them: the reference every mount is compared with.
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { program, type Requirement, requirement } from './requires.ts';
 import { runTool } from './run-tool.ts';
 
@@ -41,4 +43,27 @@ export function umoci(): Requirement {
 export async function umociUnpack(layout: string, tag: string, dir: string): Promise<string> {
   await runTool('umoci', ['raw', 'unpack', '--image', `${layout}:${tag}`, dir]);
   return dir;
+}
+
+/** The layers of an image as plain tars below `dir`, lowest first. */
+export async function layerTars(layout: string, tag: string, dir: string): Promise<string[]> {
+  interface Listed {
+    readonly digest: string;
+    readonly mediaType: string;
+    readonly annotations?: Record<string, string>;
+  }
+  const parse = (path: string) => JSON.parse(readFileSync(join(layout, path), 'utf8')) as Record<string, Listed[]>;
+  const blob = (digest: string) => join('blobs', digest.replace(':', '/'));
+  const named = parse('index.json').manifests?.find(
+    ({ annotations }) => annotations?.['org.opencontainers.image.ref.name'] === tag,
+  );
+  const layers = named ? (parse(blob(named.digest)).layers ?? []) : [];
+  const tars: string[] = [];
+  for (const [index, { digest, mediaType }] of layers.entries()) {
+    const tar = join(dir, `layer-${index}.tar`);
+    const decompress = mediaType.endsWith('gzip') ? 'gzip -dc' : mediaType.endsWith('zstd') ? 'zstd -dc' : 'cat';
+    await runTool('bash', ['-ec', `${decompress} < ${join(layout, blob(digest))} > ${tar}`]);
+    tars.push(tar);
+  }
+  return tars;
 }
