@@ -47,6 +47,8 @@ export class Authenticator {
     const challenge = await this.#challengeAfter(first, known !== undefined, request.signal);
     if (!challenge) return first;
     this.#forget(request.scope, known);
+    // A login since the last lookup counts from here on.
+    this.#lookups.delete(repositoryOf(request.scope));
     this.#challenge = challenge;
     const scopes = scopesOf(challenge, request.scope);
     const authorization = await this.#authorization(request, scopes);
@@ -70,7 +72,8 @@ export class Authenticator {
       };
     }
     const looked = lookup?.looked.length ? ` in ${lookup.looked.join(', ')}` : '';
-    const none = `no credentials were sent (none for ${host}${looked})`;
+    const why = lookup ? `none for ${host}${looked}` : 'it asked for none';
+    const none = `no credentials were sent (${why})`;
     return {
       sent: lookup?.passedOver ? `${none}; ${lookup.passedOver}` : none,
       hint: `Does the image exist? If it is private: docker login ${host} (or podman login ${host}).`,
@@ -160,8 +163,6 @@ export class Authenticator {
   #forget(scope: string | undefined, authorization: string | undefined): void {
     const key = scope ?? '';
     if (`Bearer ${this.#tokens.get(key)?.value}` === authorization) this.#tokens.delete(key);
-    // A login in the meantime counts from here on.
-    this.#lookups.delete(repositoryOf(scope));
   }
 }
 
