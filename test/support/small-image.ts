@@ -25,7 +25,7 @@ export async function smallTar(files: SmallFiles): Promise<Buffer> {
   }
   pack.finalize();
   const pieces: Buffer[] = [];
-  for await (const piece of pack) pieces.push(Buffer.from(piece));
+  for await (const piece of pack as AsyncIterable<Buffer>) pieces.push(piece);
   return Buffer.concat(pieces);
 }
 
