@@ -108,6 +108,7 @@ export class PlacementCheck {
   readonly #blob: BlobView;
   readonly #dataSize: number;
   #end = 0;
+  #compressedOffset = 0;
 
   constructor(blob: BlobView) {
     this.#blob = blob;
@@ -122,6 +123,9 @@ export class PlacementCheck {
     if (uncompressedOffset % BLOCK_SIZE !== 0) return `starts at ${uncompressedOffset}, not on a block`;
     if (uncompressedOffset < start) return `starts at ${uncompressedOffset}, the chunk before it ends at ${start}`;
     if (uncompressedSize === 0) return 'is empty';
+    if (compressedOffset < this.#compressedOffset)
+      return `is stored at ${compressedOffset}, before the chunk before it`;
+    this.#compressedOffset = compressedOffset;
     if (this.#end > this.#blob.uncompressedSize) return `ends at ${this.#end}, beyond its device`;
     if (compressedSize === 0 || compressedOffset + compressedSize > this.#dataSize) {
       return `is stored at ${compressedOffset}, ${compressedSize} bytes, of ${this.#dataSize} bytes of chunk data`;

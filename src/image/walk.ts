@@ -1,9 +1,9 @@
 // Every name of an image, parents before children. A bootstrap can hold a directory twice or inside itself; a walk ends
 // with an error then, instead of never.
-import { type ByteString, displayBytes } from '../base/bytes.ts';
+import { type ByteString, compareBytes, displayBytes } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { TREE_DEPTH_MAX, TREE_ENTRIES_MAX } from '../base/limits.ts';
-import type { Bootstrap, InodeView } from './bootstrap-reader.ts';
+import type { Bootstrap, DirentView, InodeView } from './bootstrap-reader.ts';
 import { S_IFDIR, S_IFMT } from './tree.ts';
 
 export interface WalkedName {
@@ -29,11 +29,24 @@ export function* walk(bootstrap: Bootstrap, from: readonly ByteString[] = []): I
     }
     directories.add(inode.nid);
     if (path.length >= TREE_DEPTH_MAX) throw new NaiadError('BOOTSTRAP_INVALID', `tree deeper than ${TREE_DEPTH_MAX}`);
-    const children = bootstrap.readdir(inode.nid).filter(({ name }) => name !== '.' && name !== '..');
+    const children = childrenOf(bootstrap, next);
     for (const child of children.reverse()) {
       pending.push({ path: [...path, child.name], inode: bootstrap.inode(child.nid) });
     }
   }
+}
+
+/** Entries but `.` and `..`. In order without a name twice, so that whoever recreates the tree cannot be led astray. */
+function childrenOf(bootstrap: Bootstrap, { path, inode }: WalkedName): DirentView[] {
+  const entries = bootstrap.readdir(inode.nid);
+  entries.forEach((entry, index) => {
+    const before = entries[index - 1];
+    if (before && compareBytes(before.name, entry.name) >= 0) {
+      const names = `${displayBytes(before.name)} and ${displayBytes(entry.name)}`;
+      throw new NaiadError('BOOTSTRAP_INVALID', `directory ${displayPath(path)}: entries ${names} are not in order`);
+    }
+  });
+  return entries.filter(({ name }) => name !== '.' && name !== '..');
 }
 
 /** A path for people: `/usr/bin/env`. */

@@ -1,0 +1,162 @@
+// An image back to a directory: names first, then the data of all files in the order in which blobs store it, then owners,
+// modes, xattrs and times, children before their directories.
+import { constants } from 'node:fs';
+import { chmod, lchown, link, mkdir, open, readdir, symlink, truncate } from 'node:fs/promises';
+import type { BlobReader } from '../backend/blob-reader.ts';
+import { openDevices } from '../backend/devices.ts';
+import { stringToBytes } from '../base/bytes.ts';
+import { throwIfAborted } from '../base/concurrency.ts';
+import { NaiadError } from '../base/errors.ts';
+import { systemError } from '../base/system-error.ts';
+import type { Bootstrap, InodeView } from '../image/bootstrap-reader.ts';
+import { S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../image/tree.ts';
+import { displayPath, type WalkedName, walk } from '../image/walk.ts';
+import { makeNode, setTimes, setXattr } from '../native/fs.ts';
+import { FileWriter } from './file-writer.ts';
+
+export interface UnpackOptions {
+  readonly bootstrap: Bootstrap;
+  readonly readerOf: (blobId: string) => BlobReader;
+  /** An empty directory, or one to be made. */
+  readonly directory: string;
+  /** What the process may do; by default what its user id says. */
+  readonly isRoot?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (state: { done: number; total: number }) => void;
+}
+
+export interface UnpackReport {
+  readonly names: number;
+  /** Uncompressed bytes of distinct chunks written. */
+  readonly bytes: number;
+  /** What an ordinary user may not do, with how often it was left undone and the first path. */
+  readonly skipped: readonly { readonly what: string; readonly count: number; readonly example: string }[];
+}
+
+/** @throws NaiadError TARGET_EXISTS, PERMISSION, NO_SPACE, and whatever reading the image throws. */
+export async function unpackImage(options: UnpackOptions): Promise<UnpackReport> {
+  await prepareDirectory(options.directory);
+  return await new Unpacking(options).run();
+}
+
+async function prepareDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true });
+    if ((await readdir(directory)).length === 0) return;
+  } catch (error) {
+    throw systemError(error, directory);
+  }
+  throw new NaiadError('TARGET_EXISTS', `${directory} is not empty`, {
+    hint: 'Name a directory that is empty or not there.',
+  });
+}
+
+class Unpacking {
+  readonly #options: UnpackOptions;
+  readonly #isRoot: boolean;
+  readonly #root: Buffer;
+  readonly #skipped = new Map<string, { count: number; example: string }>();
+  /** First path of each inode, for hard links and for writing data. */
+  readonly #paths = new Map<number, Buffer>();
+  readonly #files: WalkedName[] = [];
+  readonly #directories: WalkedName[] = [];
+  #names = 0;
+
+  constructor(options: UnpackOptions) {
+    this.#options = options;
+    this.#isRoot = options.isRoot ?? process.getuid?.() === 0;
+    this.#root = Buffer.from(options.directory);
+  }
+
+  async run(): Promise<UnpackReport> {
+    const { bootstrap, signal } = this.#options;
+    for (const name of walk(bootstrap)) {
+      throwIfAborted(signal);
+      await this.#create(name);
+      this.#names++;
+    }
+    const bytes = await this.#writeData();
+    // Data changes times and, by the kernel's rules, set-uid bits and capabilities: attributes come after it.
+    for (const { path, inode } of this.#files) await this.#setAttributes(this.#pathOf(path), inode, path);
+    for (const { path, inode } of this.#directories.reverse())
+      await this.#setAttributes(this.#pathOf(path), inode, path);
+    const skipped = [...this.#skipped].map(([what, { count, example }]) => ({ what, count, example }));
+    return { names: this.#names, bytes, skipped };
+  }
+
+  /** Absolute path in the target. Components were checked by the reader: no `/`, no NUL, no `..`. */
+  #pathOf(path: WalkedName['path']): Buffer {
+    return Buffer.concat([this.#root, ...path.flatMap((name) => [SLASH, stringToBytes(name)])]);
+  }
+
+  async #create({ path, inode }: WalkedName): Promise<void> {
+    const target = this.#pathOf(path);
+    const type = inode.mode & S_IFMT;
+    try {
+      if (type === S_IFDIR) {
+        if (path.length > 0) await mkdir(target, 0o700);
+        this.#directories.push({ path, inode });
+        return;
+      }
+      const first = this.#paths.get(inode.nid);
+      if (first) return await link(first, target);
+      if (!(await this.#createLeaf(target, inode, path))) return;
+    } catch (error) {
+      throw systemError(error, `unpacking ${displayPath(path)}`);
+    }
+    this.#paths.set(inode.nid, target);
+    if (type === S_IFREG) this.#files.push({ path, inode });
+    else await this.#setAttributes(target, inode, path);
+  }
+
+  /** Makes a file, link or special file; false when only root could. */
+  async #createLeaf(target: Buffer, inode: InodeView, path: WalkedName['path']): Promise<boolean> {
+    const type = inode.mode & S_IFMT;
+    if (type === S_IFREG) {
+      const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW;
+      await (await open(target, flags, 0o600)).close();
+      // Whatever is not written later stays a hole: zeros cost nothing.
+      if (inode.size > 0) await truncate(target, inode.size);
+      return true;
+    }
+    if (type === S_IFLNK) await symlink(stringToBytes(this.#options.bootstrap.readlink(inode.nid)), target);
+    else if (type === S_IFIFO || type === S_IFSOCK || this.#isRoot) makeNode(target, inode.mode, inode.rdev);
+    else {
+      this.#skip('device nodes', path);
+      return false;
+    }
+    return true;
+  }
+
+  async #writeData(): Promise<number> {
+    const { bootstrap, readerOf, signal, onProgress } = this.#options;
+    const devices = await openDevices(bootstrap, readerOf, signal);
+    await using writer = new FileWriter(bootstrap, devices);
+    for (const { path, inode } of this.#files) writer.addFile(inode.nid, this.#pathOf(path));
+    return await writer.run({ readerOf, signal, onProgress });
+  }
+
+  async #setAttributes(target: Buffer, inode: InodeView, path: WalkedName['path']): Promise<void> {
+    const isLink = (inode.mode & S_IFMT) === S_IFLNK;
+    try {
+      if (this.#isRoot) await lchown(target, inode.uid, inode.gid);
+      else if (inode.uid !== process.getuid?.() || inode.gid !== process.getgid?.()) this.#skip('owners', path);
+      if (!isLink) await chmod(target, inode.mode & 0o7777);
+      for (const { name, value } of this.#options.bootstrap.xattrs(inode.nid)) {
+        if (this.#isRoot || name.startsWith('user.') || name.startsWith('system.')) setXattr(target, name, value);
+        else this.#skip(`${name.slice(0, name.indexOf('.'))}.* xattrs`, path);
+      }
+      setTimes(target, inode.mtimeSec, inode.mtimeNsec);
+    } catch (error) {
+      throw systemError(error, `setting attributes of ${target.toString()}`);
+    }
+  }
+
+  #skip(what: string, path: WalkedName['path']): void {
+    const known = this.#skipped.get(what);
+    if (known) known.count++;
+    else this.#skipped.set(what, { count: 1, example: displayPath(path) });
+  }
+}
+
+const SLASH = Buffer.from('/');
