@@ -89,18 +89,18 @@ export function networkFailure(error: unknown, request: Pick<HttpRequest, 'url' 
   }
   if (error instanceof NaiadError || error instanceof TransientFailure) return error;
   const { code, syscall } = error as NodeJS.ErrnoException;
+  const where = `${request.method} ${displayUrl(request.url)}`;
+  if ((error as Error).name === 'HTTPParserError') {
+    return new TransientFailure(
+      new NaiadError('REGISTRY_PROTOCOL', `${where}: the answer is no HTTP`, { cause: error }),
+    );
+  }
   // Not a failure of the network, but of whoever read from it.
   if (typeof code !== 'string') return error as Error;
   if (syscall === 'open' || (syscall === 'read' && code === 'EIO')) return error as Error;
-  const where = `${request.method} ${displayUrl(request.url)}`;
   if (TRANSIENT.has(code)) {
     return new TransientFailure(
       new NaiadError('REGISTRY_UNAVAILABLE', `${where}: ${reasonOf(code)}`, { cause: error }),
-    );
-  }
-  if (code.startsWith('HPE_')) {
-    return new TransientFailure(
-      new NaiadError('REGISTRY_PROTOCOL', `${where}: the answer is no HTTP (${code})`, { cause: error }),
     );
   }
   const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1];
