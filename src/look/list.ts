@@ -1,7 +1,18 @@
 // What `ls` shows: names of an image with what stat(2) would say.
 import { type ByteString, displayBytes } from '../base/bytes.ts';
 import type { Bootstrap, InodeView } from '../image/bootstrap-reader.ts';
-import { deviceMajor, deviceMinor, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT } from '../image/tree.ts';
+import {
+  deviceMajor,
+  deviceMinor,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+} from '../image/tree.ts';
 import { displayPath, walk } from '../image/walk.ts';
 import { resolvePath } from './image-path.ts';
 
@@ -57,15 +68,15 @@ function describe(bootstrap: Bootstrap, path: readonly ByteString[], inode: Inod
   };
 }
 
-const TYPE_LETTERS: Record<number, string> = {
-  26411: 's',
-  21609: 'l',
-  16807: '-',
-  14406: 'b',
-  9604: 'd',
-  4802: 'c',
-  2401: 'p',
-};
+const TYPE_LETTERS = new Map([
+  [S_IFSOCK, 's'],
+  [S_IFLNK, 'l'],
+  [S_IFREG, '-'],
+  [S_IFBLK, 'b'],
+  [S_IFDIR, 'd'],
+  [S_IFCHR, 'c'],
+  [S_IFIFO, 'p'],
+]);
 
 /** As ls -l writes it. */
 export function modeText(mode: number): string {
@@ -78,7 +89,7 @@ export function modeText(mode: number): string {
   for (const [bit, at, letter] of special) {
     if (mode & bit) letters[at] = letters[at] === 'x' ? letter : letter.toUpperCase();
   }
-  return (TYPE_LETTERS[mode & S_IFMT] ?? '?') + letters.join('');
+  return (TYPE_LETTERS.get(mode & S_IFMT) ?? '?') + letters.join('');
 }
 
 /** Seconds beyond what Date holds are shown as a number. */
