@@ -70,6 +70,45 @@ for (const { name, layers, want } of rows) {
   });
 }
 
+function symlink(target: string): LayerNode {
+  return { kind: 'symlink', mode: 0o120777, target, ...attributes };
+}
+
+const throughLinks: { name: string; lower: LayerDirectory; upper: LayerDirectory; want: string }[] = [
+  {
+    name: 'an implied directory goes through a symlink below',
+    lower: layer({ lib: symlink('usr/lib'), usr: layer({ lib: layer({ a: file(1) }) }) }),
+    upper: layer({ lib: layer({ b: file(2) }, { whiteouts: new Set(['a']) }) }),
+    want: 'lib=0 usr{lib{b=2}}',
+  },
+  {
+    name: 'through several, absolute and with dots',
+    lower: layer({ a: symlink('/x/b'), x: layer({ b: symlink('../../x/./c'), c: layer({}) }) }),
+    upper: layer({ a: layer({ f: file(2) }) }),
+    want: 'a=0 x{b=0 c{f=2}}',
+  },
+  {
+    name: 'a listed directory replaces the symlink',
+    lower: layer({ lib: symlink('usr'), usr: layer({}) }),
+    upper: layer({ lib: layer({ b: file(2) }, { explicit: true }) }),
+    want: 'lib{b=2} usr{}',
+  },
+  {
+    name: 'an implied directory replaces a symlink to nowhere, or in a loop',
+    lower: layer({ a: symlink('absent'), b: symlink('b') }),
+    upper: layer({ a: layer({ f: file(1) }), b: layer({ f: file(2) }) }),
+    want: 'a{f=1} b{f=2}',
+  },
+];
+for (const { name, lower, upper, want } of throughLinks) {
+  test(`layOver: ${name}`, () => {
+    const root = emptyDirectory();
+    layOver(root, lower);
+    layOver(root, upper);
+    assert.equal(text(root), want);
+  });
+}
+
 test('layOver: a listed directory changes attributes, an implied one does not', () => {
   const root = emptyDirectory();
   layOver(root, layer({ a: layer({}, { uid: 7, explicit: true }) }));
