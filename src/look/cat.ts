@@ -4,10 +4,10 @@ import { openDevices } from '../backend/devices.ts';
 import type { ByteString } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import type { Bootstrap, ChunkAddress } from '../image/bootstrap-reader.ts';
+import { resolvePath } from '../image/image-path.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../image/tree.ts';
 import { displayPath } from '../image/walk.ts';
 import { streamChunks } from './chunk-stream.ts';
-import { resolvePath } from './image-path.ts';
 
 /** @throws NaiadError PATH_NOT_FOUND; USAGE when the path is no regular file. */
 export async function* catFile(

@@ -1,6 +1,7 @@
 // What `ls` shows: names of an image with what stat(2) would say.
 import { type ByteString, displayBytes } from '../base/bytes.ts';
 import type { Bootstrap, InodeView } from '../image/bootstrap-reader.ts';
+import { resolvePath } from '../image/image-path.ts';
 import {
   deviceMajor,
   deviceMinor,
@@ -14,7 +15,6 @@ import {
   S_IFSOCK,
 } from '../image/tree.ts';
 import { displayPath, walk } from '../image/walk.ts';
-import { resolvePath } from './image-path.ts';
 
 export interface ListedName {
   /** From the root, bytes that are not UTF-8 as `\xNN`. */

@@ -16,7 +16,7 @@ export const command = defineCommand({
   async run(args, io) {
     const { openConvertedImage } = await import('../../transport/image.ts');
     const { catFile } = await import('../../look/cat.ts');
-    const { parsePath } = await import('../../look/image-path.ts');
+    const { parsePath } = await import('../../image/image-path.ts');
     await using image = await openConvertedImage(args.image, { platform: args.platform, signal: io.signal });
     const readerOf = (blobId: string) => image.blobReader(blobId);
     for await (const bytes of catFile(image.bootstrap, readerOf, parsePath(args.path), io.signal)) await io.raw(bytes);

@@ -19,7 +19,7 @@ export const command = defineCommand({
   async run(args, io) {
     const { openConvertedImage } = await import('../../transport/image.ts');
     const { list } = await import('../../look/list.ts');
-    const { parsePath } = await import('../../look/image-path.ts');
+    const { parsePath } = await import('../../image/image-path.ts');
     await using image = await openConvertedImage(args.image, { platform: args.platform, signal: io.signal });
     const names = [...list(image.bootstrap, parsePath(args.path), { recursive: args.recursive })];
     io.result(names, () => (args.long ? longText(names) : names.map(shown(args.recursive)).join('\n')));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parsePath, resolvePath } from '../../../src/image/image-path.ts';
 import { catFile } from '../../../src/look/cat.ts';
 import { checkImage } from '../../../src/look/check.ts';
-import { parsePath, resolvePath } from '../../../src/look/image-path.ts';
 import { list, modeText, timeText } from '../../../src/look/list.ts';
 import { convertedTree } from '../../support/converted-tree.ts';
 

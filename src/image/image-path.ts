@@ -1,9 +1,9 @@
 // Paths as a user gives them, resolved inside an image: relative to its root, symlinks followed within it.
 import { type ByteString, utf8ToByteString } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
-import type { Bootstrap } from '../image/bootstrap-reader.ts';
-import { S_IFDIR, S_IFLNK, S_IFMT } from '../image/tree.ts';
-import { displayPath } from '../image/walk.ts';
+import type { Bootstrap } from './bootstrap-reader.ts';
+import { S_IFDIR, S_IFLNK, S_IFMT } from './tree.ts';
+import { displayPath } from './walk.ts';
 
 /** As many as Linux follows (MAXSYMLINKS). */
 const SYMLINKS_MAX = 40;
