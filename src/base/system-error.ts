@@ -36,6 +36,8 @@ export function systemError(error: unknown, doing: string, hint?: string): Naiad
 
 /** The system's words for an errno: `no space left on device`. */
 function errnoText(code: string): string {
+  // libuv's words speak of sockets.
+  if (code === 'ENOTSUP') return 'operation not supported';
   for (const [name, text] of getSystemErrorMap().values()) if (name === code) return text;
   return 'refused by the system';
 }

@@ -2,6 +2,7 @@
 // names, or `all`) says that it must be there, as CI does, the missing thing is a failure instead.
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { loadAddon } from '../../src/native/load.ts';
 
 /** Spread into the options of a test: `test('…', { ...root() }, …)`. */
 export interface Requirement {
@@ -68,4 +69,16 @@ function accessible(path: string, mode: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** The native addon, built. */
+export function addon(): Requirement {
+  return requirement('addon', () => {
+    try {
+      loadAddon();
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  });
 }

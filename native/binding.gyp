@@ -1,0 +1,19 @@
+{
+  "targets": [
+    {
+      "target_name": "naiad",
+      "sources": [
+        "src/addon.cc",
+        "src/file/node.cc",
+        "src/file/times.cc",
+        "src/file/xattr.cc",
+        "src/mount/mount.cc"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "src"],
+      "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
+      "cflags!": ["-std=gnu++17"],
+      "cflags_cc!": ["-std=gnu++17"],
+      "cflags_cc": ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fno-exceptions"]
+    }
+  ]
+}

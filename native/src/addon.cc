@@ -1,0 +1,22 @@
+// Registers every operation of the addon; the operations are in the folders beside this file.
+#include <napi.h>
+
+#include "file/file.h"
+#include "mount/mount.h"
+
+namespace {
+
+Napi::Object Register(Napi::Env env, Napi::Object exports) {
+  exports.Set("mknod", Napi::Function::New(env, naiad::Mknod, "mknod"));
+  exports.Set("setTimes", Napi::Function::New(env, naiad::SetTimes, "setTimes"));
+  exports.Set("setXattr", Napi::Function::New(env, naiad::SetXattr, "setXattr"));
+  exports.Set("getXattr", Napi::Function::New(env, naiad::GetXattr, "getXattr"));
+  exports.Set("listXattrs", Napi::Function::New(env, naiad::ListXattrs, "listXattrs"));
+  exports.Set("mount", Napi::Function::New(env, naiad::Mount, "mount"));
+  exports.Set("umount", Napi::Function::New(env, naiad::Umount, "umount"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(naiad, Register)

@@ -1,0 +1,62 @@
+// Arguments of a call, checked: the first one of a wrong kind throws a TypeError, and `Ok` turns false.
+#pragma once
+
+#include <napi.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+namespace naiad {
+
+class Arguments {
+ public:
+  explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
+
+  bool Ok() const { return ok_; }
+
+  /** A Buffer without NUL bytes, as the C string that system calls take. */
+  std::string Text(size_t index) {
+    if (!info_[index].IsBuffer()) return Fail(index, "a Buffer"), std::string();
+    const auto buffer = info_[index].As<Napi::Buffer<char>>();
+    std::string text(buffer.Data(), buffer.Length());
+    if (text.find('\0') != std::string::npos) return Fail(index, "free of NUL bytes"), std::string();
+    return text;
+  }
+
+  /** Any bytes. */
+  std::string Bytes(size_t index) {
+    if (!info_[index].IsBuffer()) return Fail(index, "a Buffer"), std::string();
+    const auto buffer = info_[index].As<Napi::Buffer<char>>();
+    return std::string(buffer.Data(), buffer.Length());
+  }
+
+  /** A whole number of at most 53 bits. */
+  int64_t Integer(size_t index) {
+    if (!info_[index].IsNumber()) return Fail(index, "a number"), 0;
+    const double value = info_[index].As<Napi::Number>().DoubleValue();
+    if (!(std::fabs(value) <= kSafeIntegerMax) || std::trunc(value) != value) return Fail(index, "an integer"), 0;
+    return static_cast<int64_t>(value);
+  }
+
+ private:
+  static constexpr double kSafeIntegerMax = 9007199254740991.0;
+
+  void Fail(size_t index, const char* expected) {
+    if (!ok_) return;
+    ok_ = false;
+    const std::string message = "argument " + std::to_string(index) + " must be " + expected;
+    Napi::TypeError::New(info_.Env(), message).ThrowAsJavaScriptException();
+  }
+
+  const Napi::CallbackInfo& info_;
+  bool ok_ = true;
+};
+
+/** What every call without a result gives back: 0 or the errno. Must follow the system call directly. */
+inline Napi::Value ErrnoOf(Napi::Env env, int64_t result) {
+  return Napi::Number::New(env, result < 0 ? errno : 0);
+}
+
+}  // namespace naiad

@@ -1,0 +1,39 @@
+// The addon: where it is looked for, and what it means when it is not there. Its operations answer with 0 or an errno.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { NaiadError } from '../base/errors.ts';
+
+/** What native/src/addon.cc registers. Paths and names are bytes without NUL; an errno is positive. */
+export interface Addon {
+  mknod(path: Buffer, mode: number, device: number): number;
+  setTimes(path: Buffer, seconds: number, nanoseconds: number): number;
+  setXattr(path: Buffer, name: Buffer, value: Buffer): number;
+  getXattr(path: Buffer, name: Buffer): Buffer | number;
+  listXattrs(path: Buffer): Buffer | number;
+  mount(source: Buffer, target: Buffer, type: Buffer, flags: number, options: Buffer): Promise<number>;
+  umount(target: Buffer, flags: number): Promise<number>;
+}
+
+const PACKAGE_ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+/** Another build of it, for sanitizers. */
+const ADDON_PATH = process.env.NAIAD_ADDON || `${PACKAGE_ROOT}native/build/Release/naiad.node`;
+
+let loaded: { readonly addon: Addon } | { readonly problem: unknown } | undefined;
+
+/** @throws NaiadError ADDON_MISSING, saying where it was looked for and how it is built. */
+export function loadAddon(): Addon {
+  loaded ??= tryLoad();
+  if ('addon' in loaded) return loaded.addon;
+  throw new NaiadError('ADDON_MISSING', `the native addon cannot be loaded from ${ADDON_PATH}`, {
+    cause: loaded.problem,
+    hint: `Build it with \`node ${PACKAGE_ROOT}scripts/setup.mjs\`; that needs g++, make and python3.`,
+  });
+}
+
+function tryLoad(): { readonly addon: Addon } | { readonly problem: unknown } {
+  try {
+    return { addon: createRequire(import.meta.url)(ADDON_PATH) as Addon };
+  } catch (problem) {
+    return { problem };
+  }
+}
