@@ -1,0 +1,80 @@
+// One layer of the source becomes a tree and a blob.
+import { createHash } from 'node:crypto';
+import { short } from '../base/bytes.ts';
+import { NaiadError } from '../base/errors.ts';
+import { decompressStream } from '../codec/stream.ts';
+import type { BlobInfo } from '../image/blob-info.ts';
+import type { LayerEntry } from '../image/layer-entry.ts';
+import type { LayerDirectory } from '../image/layer-tree.ts';
+import { readLayerTar } from '../tar/read-layer.ts';
+import type { OnSkipped } from '../tar/xattrs.ts';
+import { LayerBlob, type LayerBlobOptions } from './layer-blob.ts';
+import { LayerBuilder } from './layer-builder.ts';
+
+export interface ConvertedLayer {
+  readonly tree: LayerDirectory;
+  /** Undefined when the layer has no file data. */
+  readonly blob: BlobInfo | undefined;
+  readonly files: number;
+  /** Chunks of all files and their bytes, before any is shared. */
+  readonly chunks: number;
+  readonly bytes: number;
+}
+
+/** Converts a stream of entries. The blob is at `options.path`, empty when there is none. */
+export async function convertEntries(
+  entries: AsyncIterable<LayerEntry>,
+  options: LayerBlobOptions & { readonly whiteouts: boolean },
+): Promise<ConvertedLayer> {
+  await using blob = await LayerBlob.create(options);
+  const builder = new LayerBuilder({ whiteouts: options.whiteouts });
+  const chunksOf = (file: { size: number; body: AsyncIterable<Uint8Array> }) => blob.addFile(file.size, file.body);
+  for await (const entry of entries) await builder.add(entry, chunksOf);
+  const info = await blob.finish();
+  return { tree: builder.root, blob: info, files: builder.files, chunks: blob.chunksSeen, bytes: blob.bytesSeen };
+}
+
+export interface LayerStream {
+  /** The layer as stored; its digest is verified by whoever streams it. */
+  readonly stored: AsyncIterable<Uint8Array>;
+  /** Digest of the uncompressed tar, as the image's config has it. */
+  readonly diffId: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly onSkipped?: OnSkipped | undefined;
+  /** Called with the bytes of tar read so far. */
+  readonly onProgress?: ((tarBytes: number) => void) | undefined;
+}
+
+/**
+ * Converts a stored layer, and verifies its diffID.
+ * @throws NaiadError DIGEST_MISMATCH, and what reading tars and writing blobs throws
+ */
+export async function convertLayer(
+  layer: LayerStream,
+  options: LayerBlobOptions,
+): Promise<ConvertedLayer & { tarSize: number }> {
+  const { signal, onSkipped } = layer;
+  const { meter } = options;
+  const hash = createHash('sha256');
+  let tarSize = 0;
+  const tar = async function* () {
+    for await (const piece of decompressStream(layer.stored, { signal })) {
+      const start = performance.now();
+      hash.update(piece);
+      meter.since('hash', start);
+      tarSize += piece.length;
+      layer.onProgress?.(tarSize);
+      yield piece;
+    }
+  };
+  const converted = await convertEntries(readLayerTar(tar(), { signal, onSkipped }), { ...options, whiteouts: true });
+  const diffId = `sha256:${hash.digest('hex')}`;
+  if (diffId !== layer.diffId) {
+    throw new NaiadError(
+      'DIGEST_MISMATCH',
+      `uncompressed layer: the config says ${short(layer.diffId)}, the bytes are ${short(diffId)}`,
+      { hint: 'the image is inconsistent: its config does not belong to these layers' },
+    );
+  }
+  return { ...converted, tarSize };
+}
