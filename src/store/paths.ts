@@ -4,7 +4,7 @@
 //     blobs/<blobId>.data        sparse, uncompressed bytes at device offsets
 //     blobs/<blobId>.map         which chunks of it are present
 //     blobs/<blobId>-<variant>.… of an image that contradicts the others about the blob's chunks
-//     rw/<mountId>/{upper,work}  what was written to a read-write mount, removed when it ends
+//     rw/<spool>/{upper,work}    what was written to a read-write mount, removed when it ends
 //   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
 //     mounts/<mountId>.json      one mount: image, mountpoint, driver, process
 //     mounts/<mountId>.sock      API of the process that serves it
@@ -59,9 +59,9 @@ export function mountPaths(
   return { record: `${base}.json`, socket: `${base}.sock`, log: `${base}.log`, parts: base };
 }
 
-/** Where a read-write mount keeps what is written to it, when the user names no place. */
-export function writableDir(cache: string, mountId: string): string {
-  return join(cache, 'rw', mountId);
+/** Below the cache or the state directory: spools of what is written to read-write mounts. */
+export function writableDir(parent: string): string {
+  return join(parent, 'rw');
 }
 
 export function runsDir(state: string): string {

@@ -1,0 +1,50 @@
+import { DRIVER_NAMES } from '../../mount/driver.ts';
+import type { MountStatus } from '../../mount/mount-api.ts';
+import { defineCommand } from '../command.ts';
+
+export const command = defineCommand({
+  usage: 'mount <image> <directory>',
+  summary: 'Mount a converted image; files are fetched when they are read',
+  examples: [
+    ['naiad mount registry.example/app:1-naiad /mnt', 'Mount read-only; returns when it can be used'],
+    ['naiad mount --rw oci:layout:app /mnt', 'Writable; what is written ends with the mount'],
+    ['naiad mount --rw --upper /srv/app oci:layout:app /mnt', 'Keep what is written in /srv/app'],
+  ],
+  options: (parser) =>
+    parser
+      .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
+      .positional('directory', { type: 'string', demandOption: true, describe: 'Empty directory to mount on' })
+      .option('rw', { type: 'boolean', default: false, describe: 'Make it writable, by an overlay (root only)' })
+      .option('upper', { type: 'string', requiresArg: true, describe: 'With --rw: keep what is written below DIR' })
+      .option('cache', { type: 'string', requiresArg: true, describe: 'Cache directory' })
+      .option('driver', { choices: ['auto', ...DRIVER_NAMES] as const, default: 'auto' as const, describe: 'How to mount' })
+      .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
+      .option('foreground', { type: 'boolean', default: false, describe: 'Serve in this process until unmounted' })
+      .implies('upper', 'rw'),
+  async run(args, io) {
+    const request = {
+      image: args.image,
+      mountpoint: args.directory,
+      driver: args.driver,
+      readWrite: args.rw,
+      upper: args.upper,
+      cache: args.cache,
+      platform: args.platform,
+    };
+    const ready = (status: MountStatus) => io.result(status, renderReady);
+    if (args.foreground) {
+      const { serveMount } = await import('../../mount/serve.ts');
+      await serveMount(request, { signal: io.signal, onReady: ready });
+    } else {
+      const { startMount } = await import('../../mount/start.ts');
+      ready(await startMount(request, io.signal));
+    }
+  },
+});
+
+function renderReady({ mount }: MountStatus): string {
+  const mode = mount.readWrite ? 'read-write' : 'read-only';
+  return [`${mount.image} is mounted ${mode} on ${mount.mountpoint}`, ...mount.why.map((line) => `  ${line}`)].join(
+    '\n',
+  );
+}

@@ -1,0 +1,116 @@
+import { isatty } from 'node:tty';
+import { NaiadError } from '../../base/errors.ts';
+import { formatSize } from '../../base/units.ts';
+import { DRIVER_NAMES } from '../../mount/driver.ts';
+import type { RunOutcome } from '../../mount/run-container.ts';
+import { RUNTIME_NAMES } from '../../mount/runtime.ts';
+import { defineCommand } from '../command.ts';
+
+export const command = defineCommand({
+  usage: 'run <image> [command..]',
+  summary: 'Run a command in an image with runc or crun',
+  examples: [
+    ['naiad run registry.example/python:3-naiad python3 -c "print(1)"', 'Options come before the image'],
+    ['naiad run -it --volume /src:/src:ro oci:layout:app sh', 'A shell on this terminal'],
+    ['naiad run --stats oci:layout:app', 'Tell on stderr what the start took and fetched'],
+  ],
+  options: (parser) =>
+    parser
+      // What follows the image belongs to the command in it.
+      .parserConfiguration({
+        'halt-at-non-option': true,
+        'parse-positional-numbers': false,
+        'duplicate-arguments-array': true,
+        'dot-notation': false,
+      })
+      .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
+      .positional('command', { type: 'string', array: true, default: [], describe: "Instead of the image's own" })
+      .option('env', {
+        alias: 'e',
+        type: 'string',
+        array: true,
+        nargs: 1,
+        describe: 'NAME=VALUE, or NAME for your own',
+      })
+      .option('workdir', { alias: 'w', type: 'string', requiresArg: true, describe: 'Directory to start in' })
+      .option('user', { alias: 'u', type: 'string', requiresArg: true, describe: 'NAME|UID[:GROUP|GID] in the image' })
+      .option('volume', { alias: 'v', type: 'string', array: true, nargs: 1, describe: 'SOURCE:DESTINATION[:ro]' })
+      .option('net', { choices: ['host', 'none'] as const, default: 'host' as const, describe: 'Network' })
+      .option('read-only', { type: 'boolean', default: false, describe: 'The root file system cannot be written' })
+      .option('tty', { alias: 't', type: 'boolean', default: false, describe: 'Give it a terminal' })
+      .option('interactive', {
+        alias: 'i',
+        type: 'boolean',
+        default: false,
+        describe: 'Accepted: stdin is always connected',
+      })
+      .option('rm', { type: 'boolean', default: true, describe: 'Accepted: nothing of a container stays' })
+      .option('runtime', {
+        choices: ['auto', ...RUNTIME_NAMES] as const,
+        default: 'auto' as const,
+        describe: 'OCI runtime',
+      })
+      .option('driver', {
+        choices: ['auto', ...DRIVER_NAMES] as const,
+        default: 'auto' as const,
+        describe: 'How to mount',
+      })
+      .option('cache', { type: 'string', requiresArg: true, describe: 'Cache directory' })
+      .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
+      .option('stats', { type: 'boolean', default: false, describe: 'Tell what the start took and fetched' }),
+  async run(args, io) {
+    const { parseEnv, parseVolume } = await import('../../mount/container-config.ts');
+    const { runContainer } = await import('../../mount/run-container.ts');
+    if (args.tty && !isatty(0)) {
+      throw new NaiadError('USAGE', '--tty needs a terminal, and stdin is none', { hint: 'Leave out --tty.' });
+    }
+    const outcome = await runContainer(
+      {
+        image: args.image,
+        command: args.command,
+        runtime: args.runtime,
+        env: (args.env ?? []).flatMap((text) => parseEnv(text, process.env)),
+        workdir: args.workdir,
+        user: args.user,
+        volumes: (args.volume ?? []).map(parseVolume),
+        net: args.net,
+        readOnly: args['read-only'],
+        tty: args.tty,
+        driver: args.driver,
+        cache: args.cache,
+        platform: args.platform,
+      },
+      io.signal,
+    );
+    io.setExitCode(outcome.exitCode);
+    if (!args.stats) return;
+    if (io.json) io.result(statsOf(outcome), () => '');
+    else for (const line of renderStats(outcome)) io.note(line);
+  },
+});
+
+function statsOf({ exitCode, mountedMs, startedMs, totalMs, status }: RunOutcome) {
+  const { counters, metadataBytes, devices } = status;
+  return {
+    exitCode,
+    mountedMs,
+    startedMs,
+    totalMs,
+    metadataBytes,
+    fetchedBytes: counters.backend.bytes,
+    requests: counters.backend.requests,
+    readBytes: counters.readBytes,
+    cachedBytes: devices.reduce((sum, device) => sum + device.bytes, 0),
+    imageBytes: devices.reduce((sum, device) => sum + device.bytesTotal, 0),
+  };
+}
+
+function renderStats(outcome: RunOutcome): string[] {
+  const stats = statsOf(outcome);
+  const seconds = (ms: number | undefined) => (ms === undefined ? 'never' : `${(ms / 1000).toFixed(2)} s`);
+  return [
+    `mounted after ${seconds(stats.mountedMs)}, started after ${seconds(stats.startedMs)}, ended after ${seconds(stats.totalMs)}`,
+    `fetched ${formatSize(stats.metadataBytes)} of metadata and ${formatSize(stats.fetchedBytes)} of data in ${stats.requests} requests`,
+    `read ${formatSize(stats.readBytes)}; cached ${formatSize(stats.cachedBytes)} of ${formatSize(stats.imageBytes)}`,
+  ];
+}

@@ -1,0 +1,30 @@
+// Which drivers there are, and which one a mount takes.
+import { NaiadError } from '../base/errors.ts';
+import type { Driver, DriverName } from './driver.ts';
+import { fuseNativeDriver } from './fuse-native-driver.ts';
+
+/** In order of preference. */
+const DRIVERS: readonly Driver[] = [fuseNativeDriver];
+
+export interface DriverChoice {
+  readonly driver: Driver;
+  readonly why: string;
+}
+
+/** The driver `name`, or under `auto` the first that works here. @throws NaiadError DRIVER_UNAVAILABLE with the reasons. */
+export function chooseDriver(name: DriverName | 'auto'): DriverChoice {
+  const reasons: NaiadError[] = [];
+  for (const driver of DRIVERS) {
+    if (name !== 'auto' && driver.name !== name) continue;
+    const reason = driver.unavailable();
+    if (!reason) {
+      const why =
+        name === 'auto' ? `Driver ${driver.name}: the first that works here.` : `Driver ${driver.name}, as asked.`;
+      return { driver, why };
+    }
+    reasons.push(reason);
+  }
+  const [only, ...others] = reasons;
+  if (only && others.length === 0) throw only;
+  throw new NaiadError('DRIVER_UNAVAILABLE', reasons.map(({ message }) => message).join('; '));
+}

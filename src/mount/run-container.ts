@@ -1,0 +1,167 @@
+// `naiad run`: an image mounted read-write in a directory of its own, a bundle written for it, and runc or crun on top.
+// Whatever way it ends, nothing stays: what this process cannot clean up, the next run does.
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { throwIfAborted } from '../base/concurrency.ts';
+import { NaiadError } from '../base/errors.ts';
+import { isAlive, type ProcessIdentity, thisProcess } from '../base/process-identity.ts';
+import { systemError } from '../base/system-error.ts';
+import { runDir, runsDir, stateDir } from '../store/paths.ts';
+import { containerConfig, type Volume } from './container-config.ts';
+import { type ContainerUser, isPlainRoot, resolveUser } from './container-user.ts';
+import type { DriverName } from './driver.ts';
+import type { MountStatus } from './mount-api.ts';
+import { mountIdOf, readRecord } from './mount-record.ts';
+import { cleanDead } from './recover.ts';
+import { removeTree } from './remove-tree.ts';
+import { deleteContainer, findRuntime, type RuntimeName } from './runtime.ts';
+import { ServedMount } from './serve.ts';
+import { readSmallFile } from './small-file.ts';
+import { supervise } from './supervise.ts';
+
+export interface RunRequest {
+  readonly image: string;
+  /** Instead of the image's Cmd. */
+  readonly command: readonly string[];
+  readonly runtime: RuntimeName | 'auto';
+  /** `NAME=VALUE`. */
+  readonly env: readonly string[];
+  readonly workdir?: string | undefined;
+  /** Instead of the image's User. */
+  readonly user?: string | undefined;
+  readonly volumes: readonly Volume[];
+  readonly net: 'host' | 'none';
+  readonly readOnly: boolean;
+  readonly tty: boolean;
+  readonly driver: DriverName | 'auto';
+  readonly cache?: string | undefined;
+  readonly platform?: string | undefined;
+}
+
+export interface RunOutcome {
+  readonly exitCode: number;
+  /** Milliseconds from the start of this process until the image was mounted, and until the container ran. */
+  readonly mountedMs: number;
+  readonly startedMs: number | undefined;
+  readonly totalMs: number;
+  readonly status: MountStatus;
+}
+
+/** Written beside the bundle, so that a later run can clean up after this one. */
+interface RunRecord {
+  readonly process: ProcessIdentity;
+  readonly runtime: string;
+}
+
+/** Runs a container to its end. @throws NaiadError when it could not be started. */
+export async function runContainer(request: RunRequest, signal: AbortSignal): Promise<RunOutcome> {
+  const runtime = findRuntime(request.runtime);
+  if (process.geteuid?.() !== 0) {
+    throw new NaiadError('PERMISSION', 'naiad run mounts an overlay and needs root', { hint: 'Run it with sudo.' });
+  }
+  for (const { source } of request.volumes) {
+    if (!existsSync(source))
+      throw new NaiadError('USAGE', `volume ${source} does not exist`, { hint: `mkdir ${source}` });
+  }
+  const state = stateDir();
+  await cleanStaleRuns(state);
+  const id = `naiad-${randomBytes(6).toString('hex')}`;
+  const directory = createRunDir(state, id, { process: thisProcess(), runtime });
+  const { image, driver, cache, platform } = request;
+  const mountpoint = join(directory, 'rootfs');
+  const mount = new ServedMount({ image, mountpoint, driver, readWrite: true, cache, platform });
+  try {
+    await mount.start(signal);
+    const mountedMs = performance.now();
+    await writeBundle(request, mount, { id, directory });
+    throwIfAborted(signal);
+    let startedMs: number | undefined;
+    const pidFile = join(directory, 'pid');
+    const exitCode = await supervise({
+      runtime,
+      args: ['--root', join(directory, 'runtime'), 'run', '--bundle', directory, '--pid-file', pidFile, id],
+      pidFile,
+      tty: request.tty,
+      onStarted: () => {
+        startedMs = performance.now();
+      },
+    });
+    return { exitCode, mountedMs, startedMs, totalMs: performance.now(), status: mount.status() };
+  } finally {
+    await deleteContainer(runtime, join(directory, 'runtime'), id);
+    await mount.cleanUp();
+    removeTree(directory);
+  }
+}
+
+/** Ends what runs that were killed have left: container, mounts, bundle. */
+export async function cleanStaleRuns(state: string): Promise<void> {
+  for (const id of existsSync(runsDir(state)) ? readdirSync(runsDir(state)) : []) {
+    const directory = runDir(state, id);
+    let record: RunRecord;
+    try {
+      record = JSON.parse(readFileSync(join(directory, 'run.json'), 'utf8')) as RunRecord;
+    } catch {
+      continue; // Just being made, or not ours.
+    }
+    if (isAlive(record.process)) continue;
+    await deleteContainer(record.runtime, join(directory, 'runtime'), id);
+    const mount = readRecord(state, mountIdOf(join(realpathSync(directory), 'rootfs')));
+    if (mount) await cleanDead(state, mount, { lazy: true });
+    removeTree(directory);
+  }
+}
+
+function createRunDir(state: string, id: string, record: RunRecord): string {
+  const directory = runDir(state, id);
+  try {
+    mkdirSync(join(directory, 'rootfs'), { recursive: true, mode: 0o700 });
+    writeFileSync(join(directory, 'run.json'), JSON.stringify(record));
+    return realpathSync(directory);
+  } catch (error) {
+    throw systemError(error, directory);
+  }
+}
+
+async function writeBundle(
+  request: RunRequest,
+  mount: ServedMount,
+  place: { readonly id: string; readonly directory: string },
+): Promise<void> {
+  const { config } = mount.image.config;
+  const document = containerConfig({
+    config,
+    command: request.command,
+    env: request.env,
+    workdir: request.workdir,
+    user: await userOf(request.user ?? config.User ?? '', mount),
+    volumes: [...(request.net === 'host' ? hostNetworkFiles() : []), ...request.volumes],
+    net: request.net,
+    readOnly: request.readOnly,
+    tty: request.tty,
+    hostname: place.id.slice(0, 12),
+    rootfs: join(place.directory, 'rootfs'),
+  });
+  writeFileSync(join(place.directory, 'config.json'), JSON.stringify(document));
+}
+
+async function userOf(user: string, mount: ServedMount): Promise<ContainerUser> {
+  if (isPlainRoot(user)) return resolveUser(user, { passwd: undefined, group: undefined });
+  const [passwd, group] = await Promise.all([
+    readSmallFile(mount.fs, '/etc/passwd'),
+    readSmallFile(mount.fs, '/etc/group'),
+  ]);
+  return resolveUser(user, { passwd: passwd?.toString('utf8'), group: group?.toString('utf8') });
+}
+
+/** With the host's network come the host's names. */
+function hostNetworkFiles(): Volume[] {
+  return ['/etc/resolv.conf', '/etc/hosts'].flatMap((path) => {
+    try {
+      return [{ source: realpathSync(path), destination: path, readOnly: true }];
+    } catch {
+      return []; // This host has none.
+    }
+  });
+}

@@ -1,0 +1,101 @@
+// A container in the foreground: stdio passed through, signals passed on, its exit code ours.
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemError } from '../base/system-error.ts';
+
+const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+type Forwarded = (typeof FORWARDED)[number];
+
+export interface SuperviseOptions {
+  readonly runtime: string;
+  /** Arguments of a `run` in the foreground that writes the container's first process to `pidFile`. */
+  readonly args: readonly string[];
+  readonly pidFile: string;
+  readonly tty: boolean;
+  /** Called once the runtime has started the container. */
+  readonly onStarted: () => void;
+}
+
+/**
+ * Runs the container and returns its exit code, 128 + n when signal n ended it. While it runs, signals to this process
+ * go to the container instead of to whoever listened here.
+ */
+export async function supervise(options: SuperviseOptions): Promise<number> {
+  // In a group of its own, the runtime does not get Ctrl-C as well; on a terminal of its own there is no such signal.
+  const child = spawn(options.runtime, options.args, { stdio: 'inherit', detached: !options.tty });
+  let ended = false;
+  const exited = new Promise<number>((resolve, reject) => {
+    child.once('error', (error) => reject(systemError(error, options.runtime)));
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
+  }).finally(() => {
+    ended = true;
+  });
+  let killedBy: Forwarded | undefined;
+  const restore = takeSignals((signal) => {
+    deliver(options.pidFile, signal, () => ended).then(
+      (killed) => {
+        if (killed) killedBy ??= signal;
+      },
+      () => undefined, // It was ending already.
+    );
+  });
+  watchStart(options, () => ended).catch(() => undefined);
+  try {
+    const code = await exited;
+    return killedBy ? 128 + constants.signals[killedBy] : code;
+  } finally {
+    restore();
+  }
+}
+
+/** Replaces the listeners of all forwarded signals, and returns what puts them back. */
+function takeSignals(listener: (signal: Forwarded) => void): () => void {
+  const before = FORWARDED.map((signal) => [signal, process.rawListeners(signal)] as const);
+  for (const signal of FORWARDED) {
+    process.removeAllListeners(signal);
+    process.on(signal, () => listener(signal));
+  }
+  return () => {
+    for (const [signal, listeners] of before) {
+      process.removeAllListeners(signal);
+      for (const one of listeners) process.on(signal, one as () => void);
+    }
+  };
+}
+
+/**
+ * Sends `signal` to the container's first process. The kernel lets that one ignore what it has no handler for, as the
+ * first process of its namespace; outside it would have died, so here it does. True when it was killed for that.
+ */
+async function deliver(pidFile: string, signal: Forwarded, ended: () => boolean): Promise<boolean> {
+  const pid = await firstProcess(pidFile, ended);
+  if (pid === undefined) return false;
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const bit = 1n << BigInt(constants.signals[signal] - 1);
+  const has = (field: string) =>
+    (BigInt(`0x${new RegExp(`^${field}:\\s*(\\S+)`, 'm').exec(status)?.[1] ?? 0}`) & bit) !== 0n;
+  if (has('SigCgt') || has('SigIgn')) {
+    process.kill(pid, signal);
+    return false;
+  }
+  process.kill(pid, 'SIGKILL');
+  return true;
+}
+
+async function watchStart(options: SuperviseOptions, ended: () => boolean): Promise<void> {
+  if ((await firstProcess(options.pidFile, ended)) !== undefined) options.onStarted();
+}
+
+/** Waits until the runtime has written the pid; undefined when it ended without. */
+async function firstProcess(pidFile: string, ended: () => boolean): Promise<number | undefined> {
+  while (true) {
+    if (existsSync(pidFile)) {
+      const pid = Number(readFileSync(pidFile, 'latin1'));
+      if (pid > 0) return pid;
+    }
+    if (ended()) return undefined;
+    await sleep(2);
+  }
+}
