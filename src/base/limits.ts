@@ -76,3 +76,7 @@ export const ERROR_BODY_SIZE_MAX = 64 * KiB;
 export const RANGE_DISCARD_MAX = 16 * MiB;
 /** Credential files are a few kilobytes. */
 export const CREDENTIALS_SIZE_MAX = 1 * MiB;
+/** Members of an image archive: a few for each layer. */
+export const ARCHIVE_MEMBERS_MAX = 100_000;
+/** The uncompressed layer that holds the bootstrap, and whatever else its tar carries. */
+export const BOOTSTRAP_LAYER_SIZE_MAX = BOOTSTRAP_SIZE_MAX + 512 * MiB;

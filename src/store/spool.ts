@@ -9,8 +9,8 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NaiadError } from '../base/errors.ts';
 import { machineId, startTimeOf } from '../base/process-identity.ts';
+import { systemError } from '../base/system-error.ts';
 
 export interface Spool extends AsyncDisposable {
   /** Empty at first, for this process alone. Disposing removes it with all that is in it. */
@@ -22,7 +22,7 @@ const FOREIGN_AGE_MAX_MS = 24 * 3600 * 1000;
 
 /**
  * Makes a spool below `parent`, which must exist, after removing those of dead processes.
- * @throws NaiadError IO, PERMISSION, NO_SPACE
+ * @throws NaiadError PATH_NOT_FOUND, PERMISSION, NO_SPACE, IO
  */
 export async function createSpool(parent: string): Promise<Spool> {
   await removeStaleSpools(parent);
@@ -31,17 +31,9 @@ export async function createSpool(parent: string): Promise<Spool> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    throw spoolError(parent, error);
+    throw systemError(error, `${parent}: making a directory for unfinished files`);
   }
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
-}
-
-function spoolError(parent: string, error: unknown): NaiadError {
-  const { code } = error as NodeJS.ErrnoException;
-  const what = `${parent}: no room for unfinished files (${code})`;
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
-    return new NaiadError('PERMISSION', what, { cause: error });
-  return new NaiadError(code === 'ENOSPC' || code === 'EDQUOT' ? 'NO_SPACE' : 'IO', what, { cause: error });
 }
 
 /** Removes the spools of dead processes in `parent`. What cannot be read or removed stays. */

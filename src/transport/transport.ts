@@ -1,4 +1,4 @@
-// Places images come from and go to, as skopeo names them: a registry, an OCI layout, archives, a root directory.
+// Places images come from and go to, as skopeo names them: a registry, an OCI layout, archives.
 // A source gives manifests, streams of whole blobs and ranged reads; a target takes blobs first and the manifest last.
 import type { BlobReader } from '../backend/blob-reader.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
@@ -8,31 +8,45 @@ export interface ImageSource extends AsyncDisposable {
   readonly name: string;
   /** The manifest or index the reference names. @throws NaiadError IMAGE_NOT_FOUND, ACCESS_DENIED, … */
   rootManifest(signal?: AbortSignal): Promise<RawManifest>;
-  /** A manifest below an index, by digest. */
-  manifest(descriptor: Descriptor, signal?: AbortSignal): Promise<RawManifest>;
+  /** A manifest below an index, by digest; a media type that is given must be its. */
+  manifest(descriptor: Pick<Descriptor, 'digest'> & Partial<Descriptor>, signal?: AbortSignal): Promise<RawManifest>;
   /** A whole blob as it is stored; size and digest are verified as it streams: a mismatch errors before the end. */
-  openBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
-  /** Ranged reads of a stored blob. `descriptor` needs `digest`; `size` where it is known. */
+  openBlob(descriptor: Pick<Descriptor, 'digest' | 'size'>, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** Ranged reads of a stored blob, for as long as the source is open. `size` bounds them where it is known. */
   blobReader(descriptor: Pick<Descriptor, 'digest'> & Partial<Descriptor>): BlobReader;
 }
 
-/** A finished blob on local disk that a target may take by rename or copy. */
+/** A finished blob on local disk, of which digest and size are right. */
 export interface LocalBlob {
   readonly path: string;
-  readonly descriptor: Descriptor;
+  readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
+}
+
+export interface PutOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Gets the bytes sent so far; they start over when a transfer does. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
 export interface ImageTarget extends AsyncDisposable {
   readonly name: string;
-  /** A directory on the target's file system for unfinished files; undefined when any temporary place will do. */
-  readonly spoolDir: string | undefined;
-  /** True when the target has the blob already, so that it need not be pushed. */
-  hasBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<boolean>;
-  /** Pushes a blob from a file. Idempotent. `onProgress` gets the bytes sent so far. */
-  putBlob(blob: LocalBlob, options?: { signal?: AbortSignal; onProgress?: (bytes: number) => void }): Promise<void>;
-  /** Pushes small content (a config). */
-  putBytes(descriptor: Descriptor, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
-  /** Publishes the manifest under the target's reference. Nothing is visible under that reference before it. */
+  /**
+   * A directory for unfinished files, on the target's file system where it has one. It goes with the target: after a
+   * crash, with the next target in the same place.
+   */
+  readonly spoolDir: string;
+  /** True when the target has the blob already, so that it need not be put. */
+  hasBlob(descriptor: Pick<Descriptor, 'digest' | 'size'>, signal?: AbortSignal): Promise<boolean>;
+  /** Puts a blob. A file below `spoolDir` may be gone afterwards; others stay as they are. Putting twice is fine. */
+  putBlob(blob: LocalBlob, options?: PutOptions): Promise<void>;
+  /** Puts small content (a config), whose digest and size are right. */
+  putBytes(descriptor: Pick<Descriptor, 'digest' | 'size'>, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
+  /** Puts a manifest that the committed index names. Its blobs are there. */
+  putManifest(manifest: RawManifest, signal?: AbortSignal): Promise<void>;
+  /**
+   * Publishes the manifest or index under the target's reference, once, when all it names was put. Nothing is visible
+   * under that reference before.
+   */
   commit(manifest: RawManifest, signal?: AbortSignal): Promise<void>;
   // Disposing without commit leaves nothing half-written behind.
 }

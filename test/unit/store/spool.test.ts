@@ -59,5 +59,5 @@ test('spool: a pid that was given out again, a symbolic link, other names and ot
 });
 
 test('spool: a parent that is not there', async () => {
-  await assert.rejects(createSpool('/nonexistent/directory'), { code: 'IO' });
+  await assert.rejects(createSpool('/nonexistent/directory'), { code: 'PATH_NOT_FOUND' });
 });

@@ -1,0 +1,248 @@
+// A converted image, opened for reading: from a registry, a layout, an archive, or from a bootstrap file alone.
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { extract } from 'tar-stream';
+import type { BlobReader } from '../backend/blob-reader.ts';
+import { NaiadError } from '../base/errors.ts';
+import { BOOTSTRAP_LAYER_SIZE_MAX, BOOTSTRAP_SIZE_MAX } from '../base/limits.ts';
+import { systemError } from '../base/system-error.ts';
+import { decompressStream } from '../codec/stream.ts';
+import { BOOTSTRAP_PATHS, bootstrapLayer } from '../format/oci/annotations.ts';
+import { digestHex, isDigest } from '../format/oci/digest.ts';
+import type { Descriptor, ImageConfig, ImageManifest } from '../format/oci/manifest.ts';
+import { Bootstrap } from '../image/bootstrap-reader.ts';
+import { PartReader } from './layout-source.ts';
+import { locate } from './locate.ts';
+import { type OpenOptions, openSource } from './open.ts';
+import { readConfig, resolveImage } from './resolve.ts';
+import type { ImageSource } from './transport.ts';
+
+export interface ConvertedImage extends AsyncDisposable {
+  /** As the user wrote it, normalised. */
+  readonly name: string;
+  /** Undefined for a bootstrap file, as the next two. */
+  readonly manifestDigest: string | undefined;
+  readonly manifest: ImageManifest | undefined;
+  readonly config: ImageConfig | undefined;
+  readonly bootstrapBytes: Uint8Array;
+  /** @throws NaiadError BOOTSTRAP_INVALID, BOOTSTRAP_UNSUPPORTED, only when the image was opened leniently */
+  readonly bootstrap: Bootstrap;
+  /** What was read before any file can be: manifests, config and bootstrap layer, as stored. */
+  readonly metadataBytes: number;
+  /** False for a bootstrap file without blobs beside it. */
+  readonly hasBlobs: boolean;
+  /** Ranged reads of a blob, for as long as the image is open. `blobId` as the bootstrap lists it. */
+  blobReader(blobId: string): BlobReader;
+  /** Size of a stored blob where the manifest or the file system tells it. */
+  blobSize(blobId: string): number | undefined;
+}
+
+export interface OpenImageOptions extends OpenOptions {
+  /** `os/architecture[/variant]`, to choose from an index. */
+  readonly platform?: string | undefined;
+  /** Does not parse the bootstrap: whoever asks for it gets its errors. For checking. */
+  readonly lenient?: boolean;
+  /** Where the blobs of a bootstrap file are, named by their ids; its own directory when left out. */
+  readonly blobDir?: string;
+}
+
+/**
+ * Opens an image by reference, or a bootstrap file by path.
+ * @throws NaiadError NOT_CONVERTED when it is an ordinary image; what the source and the bootstrap throw
+ */
+export async function openConvertedImage(reference: string, options: OpenImageOptions = {}): Promise<ConvertedImage> {
+  const place = locate(reference);
+  if (place.transport === 'file') return await openBootstrapFile(place.file, options);
+  const source = await openSource(place, options);
+  try {
+    return await openFromSource(source, options);
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function openFromSource(source: ImageSource, options: OpenImageOptions): Promise<ConvertedImage> {
+  const { signal, platform } = options;
+  const { root, raw, manifest } = await resolveImage(source, { platform, converted: 'prefer', signal });
+  const layer = bootstrapLayer(manifest);
+  if (!layer) {
+    throw new NaiadError('NOT_CONVERTED', `${source.name}: this is an ordinary image`, {
+      hint: `Convert it first: naiad convert ${source.name} TARGET`,
+    });
+  }
+  const [{ config }, bootstrapBytes] = await Promise.all([
+    readConfig(source, manifest, signal),
+    readBootstrapLayer(source, layer, signal),
+  ]);
+  const blobs = new Map(manifest.layers.slice(0, -1).map((blob) => [digestHex(blob.digest), blob]));
+  const manifests = root === raw ? raw.bytes.length : root.bytes.length + raw.bytes.length;
+  return withBootstrap(bootstrapBytes, options, {
+    name: source.name,
+    manifestDigest: raw.digest,
+    manifest,
+    config,
+    metadataBytes: manifests + manifest.config.size + layer.size,
+    hasBlobs: true,
+    // A blob of a chunk dict may be missing among the layers and in the repository all the same.
+    blobReader: (blobId) => source.blobReader(blobs.get(blobId) ?? { digest: digestOf(blobId) }),
+    blobSize: (blobId) => blobs.get(blobId)?.size,
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  });
+}
+
+function digestOf(blobId: string): string {
+  const digest = `sha256:${blobId}`;
+  if (!isDigest(digest)) throw new NaiadError('BOOTSTRAP_INVALID', `blob id ${JSON.stringify(blobId)} is no digest`);
+  return digest;
+}
+
+type Parts = Omit<ConvertedImage, 'bootstrap' | 'bootstrapBytes'>;
+
+function withBootstrap(bootstrapBytes: Uint8Array, options: OpenImageOptions, parts: Parts): ConvertedImage {
+  let parsed = options.lenient ? undefined : Bootstrap.parse(bootstrapBytes);
+  return {
+    ...parts,
+    bootstrapBytes,
+    get bootstrap() {
+      parsed ??= Bootstrap.parse(bootstrapBytes);
+      return parsed;
+    },
+  };
+}
+
+/**
+ * The bootstrap out of the layer that holds it. The layer's digest is verified to its end, and what it decompresses to is
+ * bounded.
+ */
+async function readBootstrapLayer(
+  source: ImageSource,
+  layer: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const what = `bootstrap layer ${layer.digest} of ${source.name}`;
+  if (layer.size > BOOTSTRAP_SIZE_MAX) {
+    throw new NaiadError('LIMIT_EXCEEDED', `${what}: ${layer.size} bytes, at most ${BOOTSTRAP_SIZE_MAX} are read`);
+  }
+  const stored = await source.openBlob(layer, signal);
+  const tar = bounded(decompressStream(stored, { signal }), what);
+  const found = new Map<string, Uint8Array>();
+  const members = extract();
+  members.on('entry', (header, body, next) => {
+    const name = header.name.replace(/^(?:\.?\/)+/, '');
+    const isBootstrap = header.type === 'file' && (BOOTSTRAP_PATHS as readonly string[]).includes(name);
+    const pieces: Uint8Array[] = [];
+    let size = 0;
+    body.on('data', (piece) => {
+      if (!isBootstrap) return;
+      size += (piece as Uint8Array).length;
+      if (size <= BOOTSTRAP_SIZE_MAX) pieces.push(piece as Uint8Array);
+    });
+    body.on('end', () => {
+      if (size > BOOTSTRAP_SIZE_MAX) {
+        next(new NaiadError('LIMIT_EXCEEDED', `${what}: its bootstrap has more than ${BOOTSTRAP_SIZE_MAX} bytes`));
+        return;
+      }
+      if (isBootstrap) found.set(name, Buffer.concat(pieces, size));
+      next();
+    });
+  });
+  try {
+    await pipeline(Readable.from(tar, { objectMode: false, highWaterMark: 0 }), members);
+  } catch (error) {
+    if (error instanceof NaiadError) throw error;
+    throw new NaiadError('ARCHIVE_INVALID', `${what}: ${(error as Error).message}`, { cause: error });
+  }
+  for (const path of BOOTSTRAP_PATHS) {
+    const bytes = found.get(path);
+    if (bytes) return bytes;
+  }
+  throw new NaiadError('BOOTSTRAP_INVALID', `${what}: its tar holds no ${BOOTSTRAP_PATHS[0]}`);
+}
+
+async function* bounded(stream: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Uint8Array, void, void> {
+  let size = 0;
+  for await (const piece of stream) {
+    size += piece.length;
+    if (size > BOOTSTRAP_LAYER_SIZE_MAX) {
+      throw new NaiadError('LIMIT_EXCEEDED', `${what}: decompresses to more than ${BOOTSTRAP_LAYER_SIZE_MAX} bytes`);
+    }
+    yield piece;
+  }
+}
+
+async function openBootstrapFile(file: string, options: OpenImageOptions): Promise<ConvertedImage> {
+  const bootstrapBytes = await readBootstrapFile(file);
+  const directory = options.blobDir ?? dirname(file);
+  const readers = new Map<string, PartReader>();
+  const sizes = await blobSizes(bootstrapBytes, directory);
+  return withBootstrap(bootstrapBytes, options, {
+    name: file,
+    manifestDigest: undefined,
+    manifest: undefined,
+    config: undefined,
+    metadataBytes: bootstrapBytes.length,
+    hasBlobs: sizes.complete,
+    blobSize: (blobId) => sizes.known.get(blobId),
+    blobReader(blobId) {
+      const path = join(directory, digestHex(digestOf(blobId)));
+      const reader = readers.get(blobId) ?? new PartReader(path, async () => await blobPart(path));
+      readers.set(blobId, reader);
+      return reader;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const reader of readers.values()) await reader[Symbol.asyncDispose]();
+    },
+  });
+}
+
+async function readBootstrapFile(file: string): Promise<Uint8Array> {
+  try {
+    const found = await stat(file);
+    if (found.isDirectory()) {
+      throw new NaiadError('REFERENCE_INVALID', `${file}: this is a directory, no bootstrap file`, {
+        hint: `If it is an OCI layout, write oci:${file}`,
+      });
+    }
+    if (found.size > BOOTSTRAP_SIZE_MAX) {
+      throw new NaiadError('LIMIT_EXCEEDED', `${file}: ${found.size} bytes, at most ${BOOTSTRAP_SIZE_MAX} are read`);
+    }
+    return await readFile(file);
+  } catch (error) {
+    throw systemError(error, `reading ${file}`);
+  }
+}
+
+async function blobPart(path: string) {
+  try {
+    const { size } = await stat(path);
+    return { path, offset: 0, size };
+  } catch (error) {
+    throw new NaiadError('BLOB_NOT_FOUND', `${path}: the blob is not there`, {
+      hint: 'Put the blobs beside the bootstrap, each under its id, or name the image by its reference.',
+      cause: error,
+    });
+  }
+}
+
+/** Which blobs lie in the directory; `complete` when all that the bootstrap names do. */
+async function blobSizes(
+  bootstrapBytes: Uint8Array,
+  directory: string,
+): Promise<{ readonly known: ReadonlyMap<string, number>; readonly complete: boolean }> {
+  const known = new Map<string, number>();
+  let ids: string[];
+  try {
+    ids = Bootstrap.parse(bootstrapBytes).blobs.map(({ blobId }) => blobId);
+  } catch (error) {
+    if (error instanceof NaiadError) return { known, complete: false };
+    throw error;
+  }
+  for (const id of ids) {
+    const found = isDigest(`sha256:${id}`) ? await stat(join(directory, id)).catch(() => undefined) : undefined;
+    if (found?.isFile()) known.set(id, found.size);
+  }
+  return { known, complete: ids.every((id) => known.has(id)) };
+}
