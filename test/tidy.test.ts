@@ -16,6 +16,7 @@ const ENTRIES = [
   'cli/main.ts', // the command
   'src/cli/errors-page.ts', // makes a page of docs
   'src/format/all-records.ts', // makes a page of docs
+  'src/mount/serve-main.ts', // the process behind a mount
 ];
 
 test('tidy: no file of code is longer than it can be read', () => {

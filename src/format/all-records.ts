@@ -1,5 +1,6 @@
 // Every record of the product, in the order the documentation shows them. docs/format/records.md is made from this list.
 import { batchContext, blobHeader, chunkInfoV1, chunkInfoV2, sectionHeader, tocEntry } from './blob/records.ts';
+import { chunkMapHeader, claim, claimBatch } from './cache/chunk-map.ts';
 import {
   chunkAddress,
   compactInode,
@@ -27,6 +28,7 @@ export const ALL_RECORDS: readonly { readonly title: string; readonly records: r
   },
   { title: 'Bootstrap: RAFS', records: [extSuperblock, blobEntry, chunkRecord] },
   { title: 'Blob', records: [blobHeader, chunkInfoV1, chunkInfoV2, batchContext, tocEntry, sectionHeader] },
+  { title: 'Cache', records: [chunkMapHeader, claimBatch, claim] },
 ];
 
 /** The text of docs/format/records.md. */

@@ -12,8 +12,8 @@ export interface MountRecord {
   readonly version: 1;
   readonly id: string;
   readonly image: string;
-  /** Undefined until the image was opened. */
-  readonly manifestDigest?: string;
+  /** Undefined until the image was opened, and for a bootstrap file. */
+  readonly manifestDigest?: string | undefined;
   /** Absolute, without symlinks. */
   readonly mountpoint: string;
   /** Where the driver has mounted: the mountpoint, or below the state directory under an overlay. */

@@ -129,7 +129,7 @@ async function writeBundle(
   mount: ServedMount,
   place: { readonly id: string; readonly directory: string },
 ): Promise<void> {
-  const { config } = mount.image.config;
+  const config = mount.image.config?.config ?? {}; // A bootstrap file has none.
   const document = containerConfig({
     config,
     command: request.command,

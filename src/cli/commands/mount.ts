@@ -17,7 +17,11 @@ export const command = defineCommand({
       .option('rw', { type: 'boolean', default: false, describe: 'Make it writable, by an overlay (root only)' })
       .option('upper', { type: 'string', requiresArg: true, describe: 'With --rw: keep what is written below DIR' })
       .option('cache', { type: 'string', requiresArg: true, describe: 'Cache directory' })
-      .option('driver', { choices: ['auto', ...DRIVER_NAMES] as const, default: 'auto' as const, describe: 'How to mount' })
+      .option('driver', {
+        choices: ['auto', ...DRIVER_NAMES] as const,
+        default: 'auto' as const,
+        describe: 'How to mount',
+      })
       .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
       .option('foreground', { type: 'boolean', default: false, describe: 'Serve in this process until unmounted' })
       .implies('upper', 'rw'),
