@@ -119,6 +119,16 @@ test('tidy: the lock file holds versions and hashes, no download addresses', () 
   assert.doesNotMatch(textOf('package-lock.json'), /"resolved"/);
 });
 
+test('tidy: the lock file names the binaries of every platform, without which npm ci refuses it', () => {
+  const { packages } = JSON.parse(textOf('package-lock.json')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.values(packages)
+    .flatMap(({ optionalDependencies }) => Object.keys(optionalDependencies ?? {}))
+    .filter((name) => !packages[`node_modules/${name}`]);
+  assert.deepEqual(missing, []);
+});
+
 test('tidy: dependencies are pinned, each with its reason on a page', () => {
   const manifest = JSON.parse(textOf('package.json')) as Record<string, Record<string, string>>;
   const reasons = textOf('docs/decisions/0002-dependencies.md');

@@ -6,7 +6,7 @@ export interface CommandEntry {
   /** One word, or two for a command of a group. */
   readonly name: string;
   readonly summary: string;
-  load(): Promise<{ readonly command: Command<never> }>;
+  load(): Promise<{ readonly command: Command }>;
 }
 
 export const COMMANDS: readonly CommandEntry[] = [

@@ -11,7 +11,7 @@ export type Invocation =
   | { readonly kind: 'text'; readonly text: string; readonly exit: number }
   | {
       readonly kind: 'command';
-      readonly command: Command<object>;
+      readonly command: Command;
       readonly args: object;
       readonly output: OutputOptions;
     };
@@ -92,7 +92,7 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
   const args = passThrough ? { ...parsed, ...splitPassThrough(parsed._, positionals, entry.name) } : parsed;
   return {
     kind: 'command',
-    command: command as Command<object>,
+    command,
     args,
     output: { json, quiet, logLevel: logLevel as LogLevel },
   };
