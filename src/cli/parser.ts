@@ -77,7 +77,7 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
   let failure: NaiadError | undefined;
   const parser = withGlobalOptions(yargs(argv).scriptName(`naiad ${entry.name}`).locale('en'))
     .parserConfiguration({ ...PARSER_CONFIGURATION, 'halt-at-non-option': passThrough })
-    .command(passThrough ? '$0' : `$0 ${positionals}`, entry.summary, build)
+    .command(passThrough ? '$0' : `$0 ${positionals}`.trim(), entry.summary, build)
     .fail((message, error) => {
       failure ??= parseError({ message, error, command: entry.name, positionals, argv, parser: inner ?? parser });
       throw failure;

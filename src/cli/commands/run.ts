@@ -14,15 +14,9 @@ export const command = defineCommand({
     ['naiad run -it --volume /src:/src:ro oci:layout:app sh', 'A shell on this terminal'],
     ['naiad run --stats oci:layout:app', 'Tell on stderr what the start took and fetched'],
   ],
+  passThrough: true,
   options: (parser) =>
     parser
-      // What follows the image belongs to the command in it.
-      .parserConfiguration({
-        'halt-at-non-option': true,
-        'parse-positional-numbers': false,
-        'duplicate-arguments-array': true,
-        'dot-notation': false,
-      })
       .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
       .positional('command', { type: 'string', array: true, default: [], describe: "Instead of the image's own" })
       .option('env', {

@@ -13,11 +13,18 @@ export const command = defineCommand({
     parser
       .positional('directory', { type: 'string', describe: 'Where the image is mounted' })
       .option('all', { type: 'boolean', default: false, describe: 'Unmount every image' })
-      .option('lazy', { type: 'boolean', default: false, describe: 'Also while processes use it' })
-      .conflicts('all', 'directory'),
+      .option('lazy', { type: 'boolean', default: false, describe: 'Also while processes use it' }),
   async run({ directory, all, lazy }, io) {
     const { endAllMounts, endMount } = await import('../../mount/mounts.ts');
-    if (all) {
+    if (all === (directory !== undefined)) {
+      const hint = 'naiad status lists what is mounted.';
+      throw new NaiadError(
+        'USAGE',
+        all ? 'a directory and --all exclude each other' : 'a directory or --all is needed',
+        { hint },
+      );
+    }
+    if (directory === undefined) {
       const results = await endAllMounts({ lazy });
       const failed = results.flatMap(({ error }) => error ?? []);
       for (const error of failed) io.warn(`${error.message}${error.hint ? ` (${error.hint})` : ''}`);
@@ -26,9 +33,6 @@ export const command = defineCommand({
       if (failed.length > 0 && unmounted.length === 0 && failed.length === 1) throw failed[0];
       if (failed.length > 0) throw new NaiadError('PARTIAL', `${failed.length} of ${results.length} stay mounted`);
       return;
-    }
-    if (directory === undefined) {
-      throw new NaiadError('USAGE', 'a directory or --all is needed', { hint: 'naiad status lists what is mounted.' });
     }
     await endMount(directory, { lazy });
     io.result({ unmounted: [directory] }, () => '');
