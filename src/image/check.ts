@@ -2,7 +2,7 @@
 // checking goes on, and also looks at what readers do not need but peers do.
 import { compareBytes, displayBytes } from '../base/bytes.ts';
 import { type Code, NaiadError } from '../base/errors.ts';
-import { TREE_DEPTH_MAX, TREE_ENTRIES_MAX } from '../base/limits.ts';
+import { CHUNKS_PER_BLOB_MAX, TREE_DEPTH_MAX, TREE_ENTRIES_MAX } from '../base/limits.ts';
 import { fileTypeOf } from '../format/erofs/records.ts';
 import type { ChunkRecord } from '../format/rafs/records.ts';
 import { hasFeature } from './blob-reader.ts';
@@ -70,8 +70,8 @@ export function checkBootstrap(bytes: Uint8Array): CheckResult {
   bootstrap.blobs.forEach((blob) => {
     const own = records[blob.blobIndex];
     // Records of batches do not say where the chunks are stored: the blob's own table does.
-    if (own && own.size > 0 && !hasFeature(blob, 'batch'))
-      findings.attempt(() => tableFromRecords(bootstrap, blob.blobIndex, own, findings.add));
+    const readable = own && own.size > 0 && blob.chunkCount <= CHUNKS_PER_BLOB_MAX && !hasFeature(blob, 'batch');
+    if (readable) findings.attempt(() => tableFromRecords(bootstrap, blob.blobIndex, own, findings.add));
   });
   const tree = new TreeCheck(bootstrap, records, findings);
   tree.run();

@@ -52,16 +52,17 @@ export function tableFromRecords(
   const blob = bootstrap.blobs[blobIndex];
   if (!blob) throw new NaiadError('BUG', `no blob ${blobIndex}`);
   const placement = new PlacementCheck(blob);
-  const table = new ChunkTable(blob.chunkCount);
+  const table = new ChunkTable(records.size);
   let end = 0;
-  for (let index = 0; index < blob.chunkCount; index++) {
-    const chunk = records.get(index);
-    if (!chunk) {
-      // Every chunk takes at least a block, so this stays at or before where the absent one really starts.
-      table.addAbsent(end);
-      end += BLOCK_SIZE;
-      continue;
-    }
+  // By the records and not by the count that the bootstrap claims, which may be in the millions for a few of them.
+  const absent = (upTo: number) => {
+    const count = upTo - table.count;
+    if (count > 0) table.addAbsent(end, count);
+    // Every chunk takes at least a block, so this stays at or before where the next one really starts.
+    end += count * BLOCK_SIZE;
+  };
+  for (const [index, chunk] of [...records].sort(([a], [b]) => a - b)) {
+    absent(index);
     const compressed = (chunk.flags & CHUNK_FLAGS.compressed) !== 0;
     const crc32 = (chunk.flags & CHUNK_FLAGS.hasCrc32) !== 0 ? chunk.crc32 : 0;
     const complaint =
@@ -74,5 +75,6 @@ export function tableFromRecords(
     table.add({ ...chunk, compressed, crc32 }, chunk.digest);
     end = alignUp(chunk.uncompressedOffset + chunk.uncompressedSize, BLOCK_SIZE);
   }
+  absent(blob.chunkCount);
   return table;
 }

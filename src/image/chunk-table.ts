@@ -2,6 +2,7 @@
 // the memory. A chunk table says where a range of the blob's *device* (uncompressed, block-aligned) lies in the blob.
 import { assert } from '../base/assert.ts';
 import { CHUNKS_PER_BLOB_MAX } from '../base/limits.ts';
+import { BLOCK_SIZE } from '../format/erofs/records.ts';
 
 /** One chunk. Offsets and sizes in bytes. */
 export interface Chunk {
@@ -24,8 +25,20 @@ export interface BatchSlice {
 
 const NO_DIGEST = new Uint8Array(32);
 
+/** Neighbouring chunks of which nothing is known. They take no memory, however many a bootstrap claims. */
+interface AbsentRun {
+  readonly first: number;
+  readonly count: number;
+  readonly uncompressedOffset: number;
+  /** Rows of the chunks before it. */
+  readonly rows: number;
+}
+
 export class ChunkTable {
   #count = 0;
+  /** Chunks that are present; each has a row of the columns. */
+  #rows = 0;
+  readonly #absent: AbsentRun[] = [];
   #capacity: number;
   #compressedOffset: Float64Array;
   #compressedSize: Uint32Array;
@@ -54,84 +67,103 @@ export class ChunkTable {
   /** Appends a chunk and returns its index. The digest is copied; `batch` only where the chunk shares a unit. */
   add(chunk: Chunk, digest: Uint8Array, batch?: BatchSlice): number {
     const index = this.#count;
+    const row = this.#rows;
     assert(index < CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
     assert(digest.length === 32, 'a chunk digest has 32 bytes');
-    if (index === this.#capacity) this.#grow();
-    this.#compressedOffset[index] = chunk.compressedOffset;
-    this.#compressedSize[index] = chunk.compressedSize;
-    this.#uncompressedOffset[index] = chunk.uncompressedOffset;
-    this.#uncompressedSize[index] = chunk.uncompressedSize;
-    this.#compressed[index] = chunk.compressed ? 1 : 0;
-    this.#crc32[index] = chunk.crc32;
-    this.#digests.set(digest, index * 32);
+    if (row === this.#capacity) this.#grow();
+    this.#compressedOffset[row] = chunk.compressedOffset;
+    this.#compressedSize[row] = chunk.compressedSize;
+    this.#uncompressedOffset[row] = chunk.uncompressedOffset;
+    this.#uncompressedSize[row] = chunk.uncompressedSize;
+    this.#compressed[row] = chunk.compressed ? 1 : 0;
+    this.#crc32[row] = chunk.crc32;
+    this.#digests.set(digest, row * 32);
     if (batch) this.#batches.set(index, batch);
+    this.#rows++;
     this.#count++;
     return index;
   }
 
   /**
-   * Holds the place of a chunk that nothing is known of but that it starts at or behind `uncompressedOffset`: a merged
-   * bootstrap lists only the chunks it uses.
+   * Holds the places of `count` chunks that nothing is known of but that they start at or behind `uncompressedOffset`, at
+   * least a block apart: a merged bootstrap lists only the chunks it uses.
    */
-  addAbsent(uncompressedOffset: number): number {
-    const nothing = { compressedOffset: 0, compressedSize: 0, uncompressedSize: 0, compressed: false, crc32: 0 };
-    return this.add({ ...nothing, uncompressedOffset }, NO_DIGEST);
+  addAbsent(uncompressedOffset: number, count = 1): void {
+    assert(this.#count + count <= CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
+    this.#absent.push({ first: this.#count, count, uncompressedOffset, rows: this.#rows });
+    this.#count += count;
   }
 
   /** False for a chunk that the image does not use, and that nothing is known of. */
   present(index: number): boolean {
-    return this.uncompressedSize(index) !== 0;
+    return this.#row(index) !== undefined;
   }
 
   compressedOffset(index: number): number {
-    return this.#compressedOffset[this.#checked(index)] as number;
+    const row = this.#row(index);
+    return row === undefined ? 0 : (this.#compressedOffset[row] as number);
   }
   compressedSize(index: number): number {
-    return this.#compressedSize[this.#checked(index)] as number;
+    const row = this.#row(index);
+    return row === undefined ? 0 : (this.#compressedSize[row] as number);
   }
   uncompressedOffset(index: number): number {
-    return this.#uncompressedOffset[this.#checked(index)] as number;
+    const row = this.#row(index);
+    if (row !== undefined) return this.#uncompressedOffset[row] as number;
+    const { first, uncompressedOffset } = this.#runBefore(index) as AbsentRun;
+    return uncompressedOffset + (index - first) * BLOCK_SIZE;
   }
+  /** 0 for a chunk that is not present, and only then. */
   uncompressedSize(index: number): number {
-    return this.#uncompressedSize[this.#checked(index)] as number;
+    const row = this.#row(index);
+    return row === undefined ? 0 : (this.#uncompressedSize[row] as number);
   }
   compressed(index: number): boolean {
-    return this.#compressed[this.#checked(index)] === 1;
+    const row = this.#row(index);
+    return row !== undefined && this.#compressed[row] === 1;
   }
   crc32(index: number): number {
-    return this.#crc32[this.#checked(index)] as number;
+    const row = this.#row(index);
+    return row === undefined ? 0 : (this.#crc32[row] as number);
   }
   batch(index: number): BatchSlice | undefined {
     return this.#batches.get(index);
   }
-  /** A view of the chunk's 32 digest bytes; do not keep it across `add`. */
+  /** A view of the chunk's 32 digest bytes, zeros when it is not present; do not keep it across `add`. */
   digest(index: number): Uint8Array {
-    return this.#digests.subarray(this.#checked(index) * 32, index * 32 + 32);
+    const row = this.#row(index);
+    return row === undefined ? NO_DIGEST : this.#digests.subarray(row * 32, row * 32 + 32);
   }
 
   /** Fills in where a chunk was stored, for writers that learn it after `add`. */
   setStored(index: number, stored: Pick<Chunk, 'compressedOffset' | 'compressedSize' | 'compressed' | 'crc32'>): void {
-    this.#compressedOffset[this.#checked(index)] = stored.compressedOffset;
-    this.#compressedSize[index] = stored.compressedSize;
-    this.#compressed[index] = stored.compressed ? 1 : 0;
-    this.#crc32[index] = stored.crc32;
+    const row = this.#row(index);
+    assert(row !== undefined, 'the chunk is present');
+    this.#compressedOffset[row] = stored.compressedOffset;
+    this.#compressedSize[row] = stored.compressedSize;
+    this.#compressed[row] = stored.compressed ? 1 : 0;
+    this.#crc32[row] = stored.crc32;
   }
 
   /** The chunk that holds device offset `offset`, or undefined past the end. Padding belongs to the chunk before it. */
   indexAt(offset: number): number | undefined {
-    let low = 0;
-    let high = this.#count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#uncompressedOffset[middle] as number) <= offset) low = middle + 1;
-      else high = middle;
-    }
-    return low === 0 ? undefined : low - 1;
+    const after = firstAbove(this.#count, (index) => this.uncompressedOffset(index) > offset);
+    return after === 0 ? undefined : after - 1;
   }
 
-  #checked(index: number): number {
+  /** The row of a chunk; undefined when it is absent. */
+  #row(index: number): number | undefined {
     assert(index >= 0 && index < this.#count, `chunk index ${index} of ${this.#count}`);
-    return index;
+    const run = this.#runBefore(index);
+    if (!run) return index;
+    const behind = index - run.first - run.count;
+    return behind < 0 ? undefined : run.rows + behind;
+  }
+
+  /** The last run of absent chunks that starts at or before `index`. */
+  #runBefore(index: number): AbsentRun | undefined {
+    if (this.#absent.length === 0) return undefined;
+    return this.#absent[firstAbove(this.#absent.length, (i) => (this.#absent[i] as AbsentRun).first > index) - 1];
   }
 
   #grow(): void {
@@ -148,4 +180,16 @@ export class ChunkTable {
     this.#crc32 = copy(this.#crc32, new Uint32Array(this.#capacity));
     this.#digests = copy(this.#digests, new Uint8Array(this.#capacity * 32));
   }
+}
+
+/** The first of 0…count-1 for which `isAbove` holds, which then holds for all behind it; `count` when none does. */
+function firstAbove(count: number, isAbove: (index: number) => boolean): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isAbove(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

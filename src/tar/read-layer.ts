@@ -48,7 +48,7 @@ export async function* readLayerTar(
         member && header.byteOffset === member.bodyOffset && header.size === member.size,
         `tar-stream frames an entry at ${header.byteOffset} as the tap does`,
       );
-      const body = new Body(stream);
+      const body = new Body(stream, pumped);
       const entry = await toEntry(member, header, body, { xattrs, onSkipped });
       if (entry) yield entry;
       await body.drain();
@@ -56,8 +56,7 @@ export async function* readLayerTar(
     await pumped;
     if (tap.trailing) onSkipped('bytes after the end of the archive');
   } catch (error) {
-    if (error instanceof NaiadError) throw error;
-    throw new NaiadError('ARCHIVE_INVALID', 'the tar cannot be read', { cause: error });
+    throw unreadable(error);
   } finally {
     extract.destroy(null);
     // A failure of the pump has reached the loop as the extractor's; here it only must not float.
@@ -104,11 +103,14 @@ function drained(extract: Extract): Promise<void> {
 /** The body of one entry. Closing its iterator early is allowed; tar-stream's own would take the archive down. */
 class Body implements AsyncIterable<Uint8Array> {
   readonly #stream: Source;
+  readonly #pumped: Promise<void>;
   #iterator: AsyncIterator<Uint8Array> | undefined;
   #ended: boolean;
 
-  constructor(stream: Source) {
+  /** `pumped` fails with the reason when the archive cannot be read on. */
+  constructor(stream: Source, pumped: Promise<void>) {
     this.#stream = stream;
+    this.#pumped = pumped;
     this.#ended = !(stream.header.size > 0);
     if (this.#ended) stream.resume();
   }
@@ -125,10 +127,23 @@ class Body implements AsyncIterable<Uint8Array> {
   async #next(): Promise<IteratorResult<Uint8Array>> {
     if (this.#ended) return { value: undefined, done: true };
     this.#iterator ??= this.#stream[Symbol.asyncIterator]();
-    const result = await this.#iterator.next();
-    if (result.done) this.#ended = true;
-    return result;
+    try {
+      const result = await this.#iterator.next();
+      if (result.done) this.#ended = true;
+      return result;
+    } catch (error) {
+      // The stream only says that it was destroyed; whoever destroyed it knows why.
+      await this.#pumped.catch((reason) => {
+        throw unreadable(reason);
+      });
+      throw unreadable(error);
+    }
   }
+}
+
+function unreadable(error: unknown): NaiadError {
+  if (error instanceof NaiadError) return error;
+  return new NaiadError('ARCHIVE_INVALID', 'the tar cannot be read', { cause: error });
 }
 
 interface Context {

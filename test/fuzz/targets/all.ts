@@ -1,0 +1,26 @@
+import type { FuzzTarget } from '../target.ts';
+import { blobTarget } from './blob.ts';
+import { bootstrapTarget } from './bootstrap.ts';
+import { chunkMapTarget } from './chunk-map.ts';
+import { challengeTarget, documentTarget, referenceTarget } from './documents.ts';
+import { layerTarget } from './layer.ts';
+import { chunkTarget, streamTarget } from './streams.ts';
+
+export const FUZZ_TARGETS: readonly FuzzTarget[] = [
+  bootstrapTarget,
+  blobTarget,
+  layerTarget,
+  streamTarget,
+  chunkTarget,
+  documentTarget,
+  referenceTarget,
+  challengeTarget,
+  chunkMapTarget,
+];
+
+export function fuzzTarget(name: string): FuzzTarget {
+  const target = FUZZ_TARGETS.find((known) => known.name === name);
+  if (!target)
+    throw new Error(`no fuzz target ${name}; there are ${FUZZ_TARGETS.map((known) => known.name).join(', ')}`);
+  return target;
+}
