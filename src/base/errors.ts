@@ -33,6 +33,7 @@ export const CODES = {
   BLOB_NOT_FOUND: { kind: 'not-found', doc: 'the registry or layout has no such blob' },
   PATH_NOT_FOUND: { kind: 'not-found', doc: 'the path does not exist' },
   PLATFORM_NOT_FOUND: { kind: 'not-found', doc: 'an index has no manifest for the platform asked for' },
+  ALREADY_CONVERTED: { kind: 'unsupported', doc: 'the image is a converted one where an ordinary one is needed' },
   NOT_CONVERTED: { kind: 'unsupported', doc: 'the image is an ordinary one where a converted one is needed' },
 
   MANIFEST_INVALID: { kind: 'corrupt', doc: 'a manifest, index or config is malformed or too large' },

@@ -16,6 +16,8 @@ export interface ConvertedLayer {
   /** Undefined when the layer has no file data. */
   readonly blob: BlobInfo | undefined;
   readonly files: number;
+  /** Names the layer brings, implied parents included. */
+  readonly entries: number;
   /** Chunks of all files and their bytes, before any is shared. */
   readonly chunks: number;
   readonly bytes: number;
@@ -31,7 +33,8 @@ export async function convertEntries(
   const chunksOf = (file: { size: number; body: AsyncIterable<Uint8Array> }) => blob.addFile(file.size, file.body);
   for await (const entry of entries) await builder.add(entry, chunksOf);
   const info = await blob.finish();
-  return { tree: builder.root, blob: info, files: builder.files, chunks: blob.chunksSeen, bytes: blob.bytesSeen };
+  const { root: tree, files, entries: names } = builder;
+  return { tree, blob: info, files, entries: names, chunks: blob.chunksSeen, bytes: blob.bytesSeen };
 }
 
 export interface LayerStream {

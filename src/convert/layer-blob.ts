@@ -60,7 +60,7 @@ export class LayerBlob implements AsyncDisposable {
   }
 
   static async create(options: LayerBlobOptions): Promise<LayerBlob> {
-    return new LayerBlob(options, await open(options.path, 'wx', 0o600));
+    return new LayerBlob(options, await open(options.path, 'wx'));
   }
 
   /** Cuts the `size` bytes of `body` into chunks and returns one reference each. */

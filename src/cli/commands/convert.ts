@@ -1,0 +1,153 @@
+// `naiad convert`: an image becomes one that starts before it is downloaded.
+import { readFile } from 'node:fs/promises';
+import type { Argv } from 'yargs';
+import { systemError } from '../../base/system-error.ts';
+import { formatSize } from '../../base/units.ts';
+import { defineCommand } from '../command.ts';
+
+/** Options that decide how an image is built; `bench convert` has them too. */
+export function buildFlags<T>(parser: Argv<T>) {
+  return parser
+    .option('compressor', {
+      choices: ['zstd', 'lz4', 'none'] as const,
+      default: 'zstd' as const,
+      describe: 'Of chunks',
+    })
+    .option('level', { type: 'number', describe: 'Of zstd, 1 to 22  [default: 3]' })
+    .option('chunk-size', {
+      type: 'string',
+      default: '1MiB',
+      describe: 'Unit of fetching and deduplication: a power of two, 4KiB to 16MiB',
+    })
+    .option('digester', { choices: ['blake3', 'sha256'] as const, default: 'blake3' as const, describe: 'Of chunks' })
+    .option('jobs', { type: 'number', default: 2, describe: 'Layers converted at once; the result is the same' })
+    .option('prefetch', {
+      type: 'string',
+      array: true,
+      nargs: 1,
+      describe: 'Path in the image to fetch first; repeatable',
+    })
+    .option('prefetch-list', { type: 'string', describe: 'File with such paths, one a line' })
+    .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' });
+}
+
+export interface BuildFlags {
+  readonly compressor: 'zstd' | 'lz4' | 'none';
+  readonly level: number | undefined;
+  readonly 'chunk-size': string;
+  readonly digester: 'blake3' | 'sha256';
+  readonly jobs: number;
+  readonly prefetch: string[] | undefined;
+  readonly 'prefetch-list': string | undefined;
+  readonly platform: string | undefined;
+}
+
+export async function readBuildFlags(flags: BuildFlags) {
+  const { checkBuildOptions, parseChunkSize } = await import('../../convert/options.ts');
+  const { splitPath } = await import('../../tar/path.ts');
+  const { utf8ToByteString } = await import('../../base/bytes.ts');
+  const paths = [...(flags.prefetch ?? []), ...(await readList(flags['prefetch-list']))];
+  const { compressor, level, digester, jobs, platform } = flags;
+  const options = {
+    compressor,
+    level,
+    chunkSize: parseChunkSize(flags['chunk-size']),
+    digester,
+    jobs,
+    platform,
+    prefetch: paths.map((path) => splitPath(utf8ToByteString(path))),
+  };
+  checkBuildOptions(options);
+  return options;
+}
+
+async function readList(file: string | undefined): Promise<string[]> {
+  if (file === undefined) return [];
+  try {
+    const lines = (await readFile(file, 'utf8')).split(/\r?\n/);
+    return lines.filter((line) => line !== '');
+  } catch (error) {
+    throw systemError(error, `reading ${file}`);
+  }
+}
+
+export const command = defineCommand({
+  usage: 'convert <source> <target>',
+  summary: 'Convert an image, so that it can start before it is downloaded',
+  examples: [
+    ['naiad convert python:3 localhost:5000/python:3-naiad', 'from Docker Hub into a registry of one’s own'],
+    ['naiad convert oci:./app oci:./app:naiad', 'inside an OCI layout'],
+    ['naiad convert dir:/srv/root registry.example/root:1', 'a directory tree as an image of one layer'],
+  ],
+  options: (parser) =>
+    buildFlags(
+      parser
+        .positional('source', {
+          type: 'string',
+          demandOption: true,
+          describe: 'docker://, oci:, oci-archive:, docker-archive: or dir:',
+        })
+        .positional('target', { type: 'string', demandOption: true, describe: 'docker://, oci: or oci-archive:' }),
+    ),
+  async run(args, io) {
+    const options = await readBuildFlags(args);
+    const { convertReference } = await import('../../convert/convert-reference.ts');
+    using progress = io.progress(`converting ${args.source}`);
+    const report = await convertReference(args.source, args.target, options, {
+      signal: io.signal,
+      onProgress: (state) => progress.update(state),
+    });
+    progress[Symbol.dispose]();
+    for (const { what, count } of report.skipped) io.warn(`left out, ${count} times: ${what}`);
+    const { meter, ...result } = report;
+    io.result({ ...result, megabytesPerSecond: report.tarSize / 1e6 / report.seconds, milliseconds: meter.ms }, () =>
+      convertText(report),
+    );
+  },
+});
+
+type Report = Awaited<ReturnType<typeof import('../../convert/convert-reference.ts').convertReference>>;
+
+function convertText(report: Report): string {
+  const rows = report.layers.map((layer, index) => [
+    String(index + 1),
+    String(layer.files),
+    formatSize(layer.tarSize),
+    formatSize(layer.storedSize),
+    layer.blobId ? formatSize(layer.blobSize) : '-',
+    String(layer.chunks),
+    String(layer.chunksStored),
+    layer.blobId?.slice(0, 12) ?? '-',
+  ]);
+  rows.push([
+    'all',
+    String(report.files),
+    formatSize(report.tarSize),
+    formatSize(report.storedSize),
+    formatSize(report.targetSize - report.bootstrapStoredSize),
+    String(report.layers.reduce((sum, { chunks }) => sum + chunks, 0)),
+    String(report.layers.reduce((sum, { chunksStored }) => sum + chunksStored, 0)),
+    '',
+  ]);
+  const rate = formatSize(report.tarSize / report.seconds);
+  return [
+    ...table(['layer', 'files', 'tar', 'stored', 'blob', 'chunks', 'kept', 'blob id'], rows),
+    '',
+    `bootstrap ${formatSize(report.bootstrapSize)}, ${formatSize(report.bootstrapStoredSize)} stored, ${report.inodes} inodes`,
+    ...(report.reusedSize > 0 ? [`${formatSize(report.reusedSize)} were in the target already`] : []),
+    `${report.seconds.toFixed(2)} s, ${rate} of tar a second`,
+    `${report.target}@${report.manifest}`,
+  ].join('\n');
+}
+
+/** Columns as wide as their widest cell; all to the right but the last. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const last = head.length - 1;
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => (column === last ? cell : cell.padStart(widths[column] as number)))
+      .join('  ')
+      .trimEnd();
+  return [head, ...rows].map(line);
+}

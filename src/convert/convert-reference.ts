@@ -1,0 +1,50 @@
+// A conversion between places as a user names them.
+import { NaiadError } from '../base/errors.ts';
+import { formatPlace, locate } from '../transport/locate.ts';
+import { openSource, openTarget } from '../transport/open.ts';
+import { type ConvertHooks, type ConvertReport, convert } from './convert.ts';
+import { directoryInput, imageInput } from './inputs.ts';
+import { type BuildOptions, checkBuildOptions } from './options.ts';
+
+export interface ReferenceOptions extends BuildOptions {
+  /** `os/architecture[/variant]`: which image of an index, or what a root directory is for. */
+  readonly platform?: string | undefined;
+}
+
+export interface ReferenceReport extends ConvertReport {
+  readonly source: string;
+  readonly target: string;
+}
+
+/**
+ * Converts the image or root directory `from` into `to`. The target is opened after the source has been looked at, and
+ * has nothing in it that was not committed.
+ * @throws NaiadError whatever opening, reading, building and pushing throw
+ */
+export async function convertReference(
+  from: string,
+  to: string,
+  options: ReferenceOptions,
+  hooks: ConvertHooks,
+): Promise<ReferenceReport> {
+  checkBuildOptions(options);
+  const { platform } = options;
+  const { signal } = hooks;
+  const place = locate(from);
+  if (formatPlace(place) === formatPlace(locate(to))) {
+    throw new NaiadError('USAGE', `${from} is source and target`, {
+      hint: 'Give the converted image another name: the original would be lost.',
+    });
+  }
+  if (place.transport === 'dir') {
+    const input = directoryInput(place.root, { platform, signal });
+    await using target = await openTarget(to, { signal });
+    const report = await convert(input, target, options, hooks);
+    return { source: formatPlace(place), target: target.name, ...report };
+  }
+  await using source = await openSource(place, { signal });
+  const input = await imageInput(source, { platform, signal });
+  await using target = await openTarget(to, { signal });
+  const report = await convert(input, target, options, hooks);
+  return { source: source.name, target: target.name, ...report };
+}

@@ -1,0 +1,302 @@
+// A conversion, from source to committed target. Layers are converted several at once, laid over one another in their
+// order, and their blobs are on their way to the target while later layers are still read.
+import { join } from 'node:path';
+import { assert } from '../base/assert.ts';
+import { forEachBounded, Lanes, throwIfAborted } from '../base/concurrency.ts';
+import { NaiadError } from '../base/errors.ts';
+import { TREE_ENTRIES_MAX } from '../base/limits.ts';
+import { CompressPool } from '../codec/compress-pool.ts';
+import type { JsonObject } from '../format/oci/json-reader.ts';
+import type { BlobInfo } from '../image/blob-info.ts';
+import { writeBootstrap } from '../image/bootstrap-writer.ts';
+import { layOver } from '../image/overlay.ts';
+import { emptyDirectory } from '../image/tree.ts';
+import type { Skipped } from '../tar/xattrs.ts';
+import type { ImageTarget } from '../transport/transport.ts';
+import type { ConvertedLayer } from './convert-layer.ts';
+import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
+import type { LayerBlobOptions } from './layer-blob.ts';
+import { Meter } from './meter.ts';
+import { type BuildOptions, checkBuildOptions, poolOptions } from './options.ts';
+
+/** One layer of the source, not read yet. */
+export interface LayerInput {
+  /** Bytes as stored: the unit of progress. Undefined where they are not known before. */
+  readonly size: number | undefined;
+  /** Called once. */
+  convert(context: LayerContext): Promise<ConvertedLayer & { readonly tarSize: number }>;
+}
+
+export interface LayerContext {
+  readonly blob: LayerBlobOptions;
+  readonly signal: AbortSignal;
+  readonly onSkipped: (what: Skipped) => void;
+  /** Counts bytes of the stored layer, as they are read. */
+  readonly onRead: (bytes: number) => void;
+}
+
+/** What a conversion starts from, whatever it was read from. */
+export interface ConvertInput {
+  /** From the base up. */
+  readonly layers: readonly LayerInput[];
+  readonly config: JsonObject;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly source: { readonly digest?: string; readonly reference?: string };
+}
+
+export interface ConvertHooks {
+  readonly signal: AbortSignal;
+  readonly onProgress?:
+    | ((state: { readonly done: number; readonly total?: number; readonly text: string }) => void)
+    | undefined;
+}
+
+export interface LayerReport {
+  /** Bytes of the source's layer as stored, and of its tar. */
+  readonly storedSize: number;
+  readonly tarSize: number;
+  readonly files: number;
+  /** Chunks of all its files, and those of its blob. */
+  readonly chunks: number;
+  readonly chunksStored: number;
+  /** Undefined for a layer without file data, or none that the image still shows. */
+  readonly blobId: string | undefined;
+  readonly blobSize: number;
+}
+
+export interface ConvertReport {
+  readonly manifest: string;
+  readonly layers: readonly LayerReport[];
+  readonly storedSize: number;
+  readonly tarSize: number;
+  readonly files: number;
+  readonly inodes: number;
+  readonly bootstrapSize: number;
+  readonly bootstrapStoredSize: number;
+  /** Bytes of all blobs and the bootstrap layer. */
+  readonly targetSize: number;
+  /** Bytes of blobs that the target had already. */
+  readonly reusedSize: number;
+  readonly skipped: readonly { readonly what: Skipped; readonly count: number }[];
+  readonly seconds: number;
+  readonly meter: Meter;
+}
+
+/** Pushes in flight; each is one connection's worth of work. */
+const PUSHES_IN_FLIGHT_MAX = 3;
+
+/**
+ * Converts `input` and commits it to `target`, which the caller opened and disposes: without commit it leaves nothing.
+ * @throws NaiadError whatever reading, building and pushing throw
+ */
+export async function convert(
+  input: ConvertInput,
+  target: ImageTarget,
+  options: BuildOptions,
+  hooks: ConvertHooks,
+): Promise<ConvertReport> {
+  checkBuildOptions(options);
+  const start = performance.now();
+  const run = new Run(input, target, options, hooks);
+  await using pool = new CompressPool(poolOptions(options));
+  const layers = await run.convertLayers(pool);
+  run.meter.ms.compress = pool.busyMs;
+  const report = await run.finish(layers);
+  return { ...report, seconds: (performance.now() - start) / 1000 };
+}
+
+type Converted = ConvertedLayer & { readonly tarSize: number };
+
+class Run {
+  readonly meter = new Meter();
+  readonly #input: ConvertInput;
+  readonly #target: ImageTarget;
+  readonly #options: BuildOptions;
+  readonly #hooks: ConvertHooks;
+  readonly #root = emptyDirectory();
+  readonly #skipped = new Map<Skipped, number>();
+  /** Fires with the first failure, wherever it was. */
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #pushLanes = new Lanes(PUSHES_IN_FLIGHT_MAX);
+  readonly #pushes: Promise<void>[] = [];
+  readonly #storedSizes: number[];
+  #reusedSize = 0;
+
+  constructor(input: ConvertInput, target: ImageTarget, options: BuildOptions, hooks: ConvertHooks) {
+    this.#input = input;
+    this.#target = target;
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#signal = AbortSignal.any([hooks.signal, this.#stop.signal]);
+    this.#storedSizes = input.layers.map(() => 0);
+  }
+
+  /** Converts all layers and lays each over those below as soon as they are there. */
+  async convertLayers(pool: CompressPool): Promise<Converted[]> {
+    const { layers } = this.#input;
+    const converted: (Converted | undefined)[] = layers.map(() => undefined);
+    let laidOver = 0;
+    let entries = 0;
+    try {
+      await forEachBounded(
+        layers.entries(),
+        { inFlightMax: this.#options.jobs, signal: this.#signal },
+        async ([index, layer], signal) => {
+          const result = await layer.convert({
+            blob: this.#blobOptions(index, pool),
+            signal,
+            onSkipped: (what) => this.#skipped.set(what, (this.#skipped.get(what) ?? 0) + 1),
+            onRead: (bytes) => this.#countRead(index, bytes),
+          });
+          converted[index] = result;
+          entries += result.entries;
+          if (entries > TREE_ENTRIES_MAX) {
+            throw new NaiadError('LIMIT_EXCEEDED', `the image has more than ${TREE_ENTRIES_MAX} entries`);
+          }
+          for (let next = converted[laidOver]; next; next = converted[laidOver]) {
+            layOver(this.#root, next.tree);
+            laidOver++;
+          }
+          if (result.blob && this.#pushesEarly) this.#push(index, result.blob);
+        },
+      );
+    } catch (error) {
+      await this.#giveUp(error);
+    }
+    return converted.map((layer) => {
+      assert(layer, 'every layer was converted');
+      return layer;
+    });
+  }
+
+  /** Bootstrap, remaining pushes, config, manifest. */
+  async finish(layers: readonly Converted[]): Promise<Omit<ConvertReport, 'seconds'>> {
+    const { chunkSize, compressor, digester, prefetch } = this.#options;
+    this.#progress('writing the bootstrap');
+    try {
+      throwIfAborted(this.#signal);
+      const blobs = layers.map(({ blob }) => blob);
+      const bootstrap = writeBootstrap({ root: this.#root, blobs, chunkSize, compressor, digester, prefetch });
+      const used = new Set(bootstrap.blobs);
+      if (!this.#pushesEarly) {
+        for (const [index, blob] of blobs.entries()) if (blob && used.has(blob)) this.#push(index, blob);
+      }
+      const layerPath = join(this.#target.spoolDir, 'bootstrap-layer');
+      const layer = await writeBootstrapLayer(bootstrap.bytes, layerPath, this.#signal);
+      const image = describeImage({
+        blobs: bootstrap.blobs,
+        bootstrap: layer,
+        config: this.#input.config,
+        kept: blobs.map((blob) => blob !== undefined && used.has(blob)),
+        annotations: this.#input.annotations,
+        source: this.#input.source,
+      });
+      this.#progress('pushing');
+      await this.#target.putBlob({ path: layerPath, descriptor: layer.descriptor }, { signal: this.#signal });
+      await this.#target.putBytes(image.config.descriptor, image.config.bytes, this.#signal);
+      await Promise.all(this.#pushes);
+      await this.#target.commit(image.manifest, this.#signal);
+      return this.#report(layers, { bootstrap, layer, manifest: image.manifest.digest, used });
+    } catch (error) {
+      return await this.#giveUp(error);
+    }
+  }
+
+  /**
+   * A registry gets a blob as soon as it is finished; one that no file refers to in the end stays there without a
+   * manifest, until the registry collects its garbage. A local target gets only what the image names.
+   */
+  get #pushesEarly(): boolean {
+    return this.#target.name.startsWith('docker://');
+  }
+
+  #blobOptions(index: number, pool: CompressPool): LayerBlobOptions {
+    const { chunkSize, compressor, digester } = this.#options;
+    const path = this.#blobPath(index);
+    return { pool, path, blobIndex: index, chunkSize, compressor, digester, meter: this.meter };
+  }
+
+  #blobPath(index: number): string {
+    return join(this.#target.spoolDir, `layer-${index}`);
+  }
+
+  #push(index: number, blob: BlobInfo): void {
+    const descriptor = blobDescriptor(blob);
+    const push = async () => {
+      using _lane = await this.#pushLanes.acquire();
+      throwIfAborted(this.#signal);
+      if (await this.#target.hasBlob(descriptor, this.#signal)) this.#reusedSize += descriptor.size;
+      else await this.#target.putBlob({ path: this.#blobPath(index), descriptor }, { signal: this.#signal });
+    };
+    const pushed = push();
+    pushed.catch((error: unknown) => this.#stop.abort(error));
+    this.#pushes.push(pushed);
+  }
+
+  /** Ends what is still under way, then throws the first failure. */
+  async #giveUp(error: unknown): Promise<never> {
+    this.#stop.abort(error);
+    await Promise.allSettled(this.#pushes);
+    // Whoever only noticed the end of the others says so less well than the one that failed.
+    const { reason } = this.#stop.signal;
+    throw this.#hooks.signal.aborted ? error : reason;
+  }
+
+  #countRead(index: number, bytes: number): void {
+    this.#storedSizes[index] = (this.#storedSizes[index] as number) + bytes;
+    this.#progress('converting');
+  }
+
+  #progress(text: string): void {
+    const sizes = this.#input.layers.map(({ size }) => size);
+    const known = sizes.every((size) => size !== undefined);
+    this.#hooks.onProgress?.({
+      done: sum(this.#storedSizes),
+      text,
+      ...(known && { total: sum(sizes as number[]) }),
+    });
+  }
+
+  #report(
+    layers: readonly Converted[],
+    made: {
+      readonly bootstrap: ReturnType<typeof writeBootstrap>;
+      readonly layer: Awaited<ReturnType<typeof writeBootstrapLayer>>;
+      readonly manifest: string;
+      readonly used: ReadonlySet<BlobInfo>;
+    },
+  ): Omit<ConvertReport, 'seconds'> {
+    const { bootstrap, layer } = made;
+    const reports = layers.map(({ blob, tarSize, files, chunks }, index): LayerReport => {
+      const used = blob && made.used.has(blob) ? blob : undefined;
+      return {
+        storedSize: this.#storedSizes[index] as number,
+        tarSize,
+        files,
+        chunks,
+        chunksStored: used?.chunks.count ?? 0,
+        blobId: used?.blobId,
+        blobSize: used?.compressedSize ?? 0,
+      };
+    });
+    return {
+      manifest: made.manifest,
+      layers: reports,
+      storedSize: sum(this.#storedSizes),
+      tarSize: sum(reports.map(({ tarSize }) => tarSize)),
+      files: sum(reports.map(({ files }) => files)),
+      inodes: bootstrap.inodes,
+      bootstrapSize: bootstrap.bytes.length,
+      bootstrapStoredSize: layer.descriptor.size,
+      targetSize: sum(bootstrap.blobs.map(({ compressedSize }) => compressedSize)) + layer.descriptor.size,
+      reusedSize: this.#reusedSize,
+      skipped: [...this.#skipped].map(([what, count]) => ({ what, count })),
+      meter: this.meter,
+    };
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,164 @@
+// The documents of a converted image: bootstrap layer, config, manifest (Nydus' conventions, see docs/format/image.md).
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import { pack as createPack } from 'tar-stream';
+import { systemError } from '../base/system-error.ts';
+import { MiB } from '../base/units.ts';
+import { ANNOTATIONS, BOOTSTRAP_PATHS, NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/annotations.ts';
+import { sha256Digest } from '../format/oci/digest.ts';
+import type { JsonObject } from '../format/oci/json-reader.ts';
+import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
+import { MEDIA_TYPES } from '../format/oci/media-types.ts';
+import type { BlobInfo } from '../image/blob-info.ts';
+
+export interface BootstrapLayer {
+  readonly descriptor: Descriptor;
+  /** Digest of its uncompressed tar. */
+  readonly diffId: string;
+}
+
+/** Writes the tar of the bootstrap, gzipped, to `path`. Nothing of the time or the machine gets into it. */
+export async function writeBootstrapLayer(
+  bootstrap: Uint8Array,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<BootstrapLayer> {
+  const diff = digesting();
+  const stored = digesting();
+  const [bootstrapPath] = BOOTSTRAP_PATHS;
+  const owner = { uid: 0, gid: 0, uname: '', gname: '', mtime: new Date(0) };
+  const tar = createPack();
+  tar.entry({ ...owner, name: 'image', type: 'directory', mode: 0o755 });
+  const file = tar.entry({ ...owner, name: bootstrapPath, type: 'file', mode: 0o444, size: bootstrap.length });
+  const written = pipeline(Readable.from(pieces(bootstrap)), file as unknown as NodeJS.WritableStream);
+  const finished = written.then(() => tar.finalize());
+  try {
+    await Promise.all([
+      finished,
+      pipeline(
+        tar as unknown as NodeJS.ReadableStream,
+        diff.stream,
+        createGzip(),
+        stored.stream,
+        createWriteStream(path),
+        {
+          ...(signal && { signal }),
+        },
+      ),
+    ]);
+  } catch (error) {
+    tar.destroy(null);
+    await finished.catch(() => undefined);
+    throw systemError(error, 'writing the bootstrap layer');
+  }
+  const { digest, size } = stored.result();
+  return {
+    diffId: diff.result().digest,
+    descriptor: {
+      mediaType: MEDIA_TYPES.ociLayerGzip,
+      digest,
+      size,
+      annotations: { [ANNOTATIONS.bootstrap]: 'true', [ANNOTATIONS.fsVersion]: '6' },
+    },
+  };
+}
+
+function* pieces(bytes: Uint8Array): Iterable<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += MiB) yield bytes.subarray(at, at + MiB);
+}
+
+function digesting(): { stream: Transform; result(): { digest: string; size: number } } {
+  const hash = createHash('sha256');
+  let size = 0;
+  const stream = new Transform({
+    transform(piece: Buffer, _encoding, done) {
+      hash.update(piece);
+      size += piece.length;
+      done(null, piece);
+    },
+  });
+  return { stream, result: () => ({ digest: `sha256:${hash.digest('hex')}`, size }) };
+}
+
+export function blobDescriptor(blob: BlobInfo): Descriptor {
+  return {
+    mediaType: NYDUS_BLOB_MEDIA_TYPE,
+    digest: `sha256:${blob.blobId}`,
+    size: blob.compressedSize,
+    annotations: { [ANNOTATIONS.blob]: 'true' },
+  };
+}
+
+export interface ImageParts {
+  /** Blobs the bootstrap lists, in its order. */
+  readonly blobs: readonly BlobInfo[];
+  readonly bootstrap: BootstrapLayer;
+  /** The source's config; all of it is kept but the layers and their history. */
+  readonly config: JsonObject;
+  /** For each layer of the source, whether the image still has its blob. */
+  readonly kept: readonly boolean[];
+  /** Annotations of the source's manifest, which are kept. */
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Digest and reference of the source, where it has them. */
+  readonly source: { readonly digest?: string; readonly reference?: string };
+}
+
+/** Config and manifest. The digest of a blob layer's uncompressed content is its own: it is no archive. */
+export function describeImage(parts: ImageParts): {
+  config: { descriptor: Descriptor; bytes: Buffer };
+  manifest: RawManifest;
+} {
+  const layers = [...parts.blobs.map(blobDescriptor), parts.bootstrap.descriptor];
+  const diffIds = [...parts.blobs.map(({ blobId }) => `sha256:${blobId}`), parts.bootstrap.diffId];
+  const configBytes = Buffer.from(
+    JSON.stringify({
+      ...parts.config,
+      rootfs: { type: 'layers', diff_ids: diffIds },
+      history: [
+        ...keptHistory(parts.config.history, parts.kept),
+        { created_by: 'naiad convert', comment: 'Nydus Bootstrap Layer' },
+      ],
+    }),
+  );
+  const config: Descriptor = {
+    mediaType: MEDIA_TYPES.ociConfig,
+    digest: sha256Digest(configBytes),
+    size: configBytes.length,
+  };
+  const manifestBytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.ociManifest,
+      config,
+      layers,
+      annotations: {
+        ...parts.annotations,
+        [ANNOTATIONS.fsVersion]: '6',
+        ...(parts.source.digest && { [ANNOTATIONS.sourceDigest]: parts.source.digest }),
+        ...(parts.source.reference && { [ANNOTATIONS.sourceReference]: parts.source.reference }),
+      },
+    }),
+  );
+  return {
+    config: { descriptor: config, bytes: configBytes },
+    manifest: { mediaType: MEDIA_TYPES.ociManifest, digest: sha256Digest(manifestBytes), bytes: manifestBytes },
+  };
+}
+
+/**
+ * The source's history with steps whose layer is gone marked as such, so that history and layers still match; unchanged
+ * where they did not match before.
+ */
+function keptHistory(history: unknown, kept: readonly boolean[]): unknown[] {
+  if (!Array.isArray(history)) return [];
+  const makesLayer = (step: unknown) => (step as JsonObject | null)?.empty_layer !== true;
+  if (history.filter(makesLayer).length !== kept.length) return history;
+  let layer = 0;
+  return history.map((step) => {
+    if (!makesLayer(step)) return step;
+    return kept[layer++] ? step : { ...(step as JsonObject), empty_layer: true };
+  });
+}

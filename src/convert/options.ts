@@ -1,0 +1,81 @@
+// What decides the bytes of a conversion, and what only decides how fast it goes.
+import { availableParallelism } from 'node:os';
+import type { ByteString } from '../base/bytes.ts';
+import { NaiadError } from '../base/errors.ts';
+import { CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN } from '../base/limits.ts';
+import { formatSize, isPowerOfTwo, MiB } from '../base/units.ts';
+import type { CompressPoolOptions } from '../codec/compress-pool.ts';
+import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
+
+/** Compressors a conversion writes; others are only read. */
+export const COMPRESSORS_WRITTEN = ['zstd', 'lz4', 'none'] as const satisfies readonly CompressorName[];
+export const DIGESTERS_WRITTEN = ['blake3', 'sha256'] as const satisfies readonly DigesterName[];
+export const JOBS_DEFAULT = 2;
+
+export interface BuildOptions {
+  readonly compressor: (typeof COMPRESSORS_WRITTEN)[number];
+  /** zstd's; its own default when left out. */
+  readonly level?: number | undefined;
+  readonly chunkSize: number;
+  readonly digester: DigesterName;
+  /** Paths to warm first, see BootstrapOptions. */
+  readonly prefetch: readonly (readonly ByteString[])[];
+  /** Layers converted at once. Results do not depend on it. */
+  readonly jobs: number;
+  /** Compressing threads; one a core when left out. Results do not depend on it. */
+  readonly workers?: number | undefined;
+}
+
+export const BUILD_DEFAULTS: BuildOptions = {
+  compressor: 'zstd',
+  chunkSize: CHUNK_SIZE_DEFAULT,
+  digester: 'blake3',
+  prefetch: [],
+  jobs: JOBS_DEFAULT,
+};
+
+/** @throws NaiadError USAGE */
+export function checkBuildOptions(options: BuildOptions): void {
+  const { chunkSize, level, compressor, jobs } = options;
+  if (!isPowerOfTwo(chunkSize) || chunkSize < CHUNK_SIZE_MIN || chunkSize > CHUNK_SIZE_MAX) {
+    throw new NaiadError('USAGE', `chunk size ${chunkSize} is not a power of two from 4KiB to 16MiB`);
+  }
+  if (level !== undefined && compressor !== 'zstd') {
+    throw new NaiadError('USAGE', `--level is for zstd; ${compressor} has no levels`);
+  }
+  if (level !== undefined && !(Number.isInteger(level) && level >= 1 && level <= 22)) {
+    throw new NaiadError('USAGE', `level ${level} is not from 1 to 22`);
+  }
+  if (!(Number.isInteger(jobs) && jobs >= 1 && jobs <= JOBS_MAX)) {
+    throw new NaiadError('USAGE', `${jobs} jobs: 1 to ${JOBS_MAX} layers can be converted at once`);
+  }
+}
+
+const JOBS_MAX = 16;
+/** More threads would each cost 10 MB and not be fed by one reading thread. */
+const WORKERS_MAX = 8;
+/** Memory for chunks on their way, as long as every holder gets a slot. */
+const SLOTS_SIZE = 64 * MiB;
+const SLOT_SIZE_MIN = 1 * MiB;
+
+/** Threads and memory for `options`: small chunks share slots, large ones have one each. */
+export function poolOptions(options: BuildOptions): CompressPoolOptions {
+  const workers = options.workers ?? Math.min(availableParallelism(), WORKERS_MAX);
+  const slotSize = Math.max(options.chunkSize, SLOT_SIZE_MIN);
+  const fewest = options.jobs + workers;
+  const ample = options.jobs + 2 * workers + 2;
+  const slots = Math.max(fewest, Math.min(ample, Math.floor(SLOTS_SIZE / slotSize)));
+  return { compressor: options.compressor, level: options.level, workers, slots, slotSize };
+}
+
+/** `1MiB`, `64KiB` or a number of bytes. @throws NaiadError USAGE */
+export function parseChunkSize(text: string): number {
+  const match = /^([0-9]{1,8})(?:(K|M)(?:i?B)?)?$/i.exec(text);
+  if (!match) throw new NaiadError('USAGE', `chunk size "${text}" is no size`, { hint: 'for example 1MiB or 64KiB' });
+  const unit = match[2]?.toUpperCase();
+  return Number(match[1]) * (unit === 'M' ? 1024 * 1024 : unit === 'K' ? 1024 : 1);
+}
+
+export function describeOptions({ compressor, level, chunkSize, digester }: BuildOptions): string {
+  return `${compressor}${level === undefined ? '' : ` level ${level}`}, chunks of ${formatSize(chunkSize)}, ${digester}`;
+}
