@@ -135,6 +135,8 @@ async function readBootstrapLayer(
     const isBootstrap = header.type === 'file' && (BOOTSTRAP_PATHS as readonly string[]).includes(name);
     const pieces: Uint8Array[] = [];
     let size = 0;
+    // The end of a broken tar is reported by both streams; the pipeline's is the one that counts.
+    body.on('error', () => {});
     body.on('data', (piece) => {
       if (!isBootstrap) return;
       size += (piece as Uint8Array).length;

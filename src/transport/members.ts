@@ -58,6 +58,8 @@ export async function tarMembers(file: string, signal?: AbortSignal): Promise<Me
     if (header.type === 'file') parts.set(name, { path: file, offset: byteOffset, size });
     else if (header.type === 'link' && linkname) links.set(name, normalise(linkname));
     else if (header.type === 'symlink' && linkname) links.set(name, normalise(join(name, '..', linkname)));
+    // The end of a broken archive is reported by both streams; the pipeline's is the one that counts.
+    body.on('error', () => {});
     body.on('end', next);
     body.resume();
   });
