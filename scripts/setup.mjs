@@ -19,6 +19,13 @@ import {
 import { delimiter, dirname, join } from 'node:path';
 
 const ROOT = dirname(import.meta.dirname);
+/** Where the built command is found, whatever the layout behind it. */
+const COMMAND = 'dist/cli/main.js';
+const COMMAND_TEXT = `#!/usr/bin/env node
+import { main } from '../src/cli/main.js';
+
+await main(process.argv.slice(2));
+`;
 const ADDON = 'native/build/Release/naiad.node';
 const LIBRARY_DIRS = ['/lib', '/usr/lib', '/lib64', '/usr/lib64', '/usr/local/lib', ...multiarchDirs()];
 const COMPILER = [
@@ -82,21 +89,23 @@ function compiledDependencyMissing() {
 
 function buildTypeScript() {
   const stamp = 'dist/.setup-stamp';
-  const sources = ['cli', 'src', 'test'].flatMap((directory) => filesBelow(directory, '.ts'));
+  const sources = ['src', 'test'].flatMap((directory) => filesBelow(directory, '.ts'));
   const state = fingerprint([...sources, 'tsconfig.json', 'node_modules/typescript/package.json']);
-  if (existsSync('dist/cli/main.js') && existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return;
+  if (existsSync(COMMAND) && existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return;
   // What the incremental compiler believes to be there must be there.
-  if (!existsSync('dist/cli/main.js')) rmSync('dist/.tsbuildinfo', { force: true });
+  if (!existsSync('dist/src/cli/main.js')) rmSync('dist/.tsbuildinfo', { force: true });
   removeStaleOutput(new Set(sources));
   const result = run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.']);
   if (!result.ok) fail('the TypeScript sources do not compile', result.output);
-  chmodSync('dist/cli/main.js', 0o755);
+  mkdirSync(dirname(COMMAND), { recursive: true });
+  writeFileSync(COMMAND, COMMAND_TEXT);
+  chmodSync(COMMAND, 0o755);
   writeFileSync(stamp, state);
 }
 
 /** Compiled files whose source is gone would still be found by imports. */
 function removeStaleOutput(sources) {
-  for (const path of filesBelow('dist', '.js')) {
+  for (const path of [...filesBelow('dist/src', '.js'), ...filesBelow('dist/test', '.js')]) {
     const source = path.replace(/^dist\//, '').replace(/\.js$/, '.ts');
     if (sources.has(source)) continue;
     rmSync(path);

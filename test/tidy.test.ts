@@ -6,14 +6,14 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { filesBelow, importsOf, textOf, withoutComments } from './support/sources.ts';
 
-const CODE = filesBelow(['cli', 'src', 'test', 'scripts', 'native'], ['.ts', '.mjs', '.cc', '.h']);
-const SOURCES = filesBelow(['cli', 'src'], ['.ts']);
+const CODE = filesBelow(['src', 'test', 'scripts', 'native'], ['.ts', '.mjs', '.cc', '.h']);
+const SOURCES = filesBelow(['src'], ['.ts']);
 const PAGES = ['README.md', 'native/README.md', ...filesBelow(['docs', 'fixtures'], ['.md'])].filter(existsSync);
 
 const FILE_LINES_MAX = 500;
 /** What no import leads to, and why it is there all the same. */
 const ENTRIES = [
-  'cli/main.ts', // the command
+  'src/cli/main.ts', // the command
   'src/cli/errors-page.ts', // makes a page of docs
   'src/format/all-records.ts', // makes a page of docs
   'src/mount/serve-main.ts', // the process behind a mount
