@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
+import { systemError } from '../base/system-error.ts';
 import { createSpool } from '../store/spool.ts';
 import { type Answer, bytesAnswer } from './answer.ts';
 import { Refusal } from './refusal.ts';
@@ -101,11 +102,7 @@ async function makeRoot(root: string): Promise<void> {
   try {
     await mkdir(root, { recursive: true });
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const denied = code === 'EACCES' || code === 'EROFS' || code === 'EPERM';
-    throw new NaiadError(denied ? 'PERMISSION' : 'IO', `registry root ${root}: cannot be made (${code})`, {
-      cause: error,
-    });
+    throw systemError(error, `making the registry root ${root}`);
   }
 }
 
