@@ -46,7 +46,11 @@ function unknownArgument(names: readonly string[], { argv, parser }: Complaint, 
   const name = names.find((one) => options.includes(one)) ?? (names[0] as string);
   if (!options.includes(name)) return new NaiadError('USAGE', `unexpected argument "${name}"`, { hint: help });
   const written = argv.find((word) => word.replace(/^-+/, '').replace(/=.*/, '') === name) as string;
-  const near = nearest(name, optionNames(parser));
+  // A letter is one away from every other letter.
+  const near = nearest(
+    name,
+    optionNames(parser).filter((one) => one.length > 1),
+  );
   const hint = near ? `Did you mean --${near}?` : help;
   return new NaiadError('USAGE', `unknown option ${written.replace(/=.*/, '')}`, { hint });
 }

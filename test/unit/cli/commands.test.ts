@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { COMMANDS } from '../../../src/cli/commands.ts';
+import { parseCommandLine } from '../../../src/cli/parser.ts';
+
+const COLUMNS = 80;
+
+for (const entry of COMMANDS) {
+  const words = entry.name.split(' ');
+
+  test(`naiad ${entry.name}: the table and the module agree`, async () => {
+    const { command } = await entry.load();
+    assert.equal(command.summary, entry.summary);
+    assert.match(command.usage, new RegExp(`^${entry.name}( |$)`));
+    assert.ok(command.examples.length > 0, 'has an example');
+    for (const [line] of command.examples) assert.match(line, new RegExp(`^naiad .*${words[0]}`));
+  });
+
+  test(`naiad ${entry.name} --help: usage, summary and examples in ${COLUMNS} columns`, async () => {
+    const invocation = await parseCommandLine([...words, '--help']);
+    assert.ok(invocation.kind === 'text');
+    assert.equal(invocation.exit, 0);
+    const { text } = invocation;
+    assert.match(text, new RegExp(`^Usage: naiad ${entry.name}`));
+    assert.ok(text.includes(entry.summary));
+    assert.match(text, /^Examples:$/m);
+    assert.match(text, /^Global options:$/m);
+    const wide = text.split('\n').filter((line) => line.length > COLUMNS);
+    assert.deepEqual(wide, []);
+  });
+
+  test(`naiad ${entry.name}: an unknown option is refused`, async () => {
+    await assert.rejects(parseCommandLine([...words, '--no-such-thing']), { code: 'USAGE' });
+  });
+}
+
+test('naiad --help: every command, in 80 columns', async () => {
+  const invocation = await parseCommandLine(['--help']);
+  assert.ok(invocation.kind === 'text');
+  for (const { name, summary } of COMMANDS)
+    assert.ok(invocation.text.includes(`  ${name.padEnd(14)}  ${summary}`), name);
+  assert.deepEqual(
+    invocation.text.split('\n').filter((line) => line.length > COLUMNS),
+    [],
+  );
+});
