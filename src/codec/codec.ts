@@ -2,13 +2,10 @@
 // a thread hop would cost more than most chunks do; whoever wants parallelism runs them in workers.
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { blake3 } from '@napi-rs/blake-hash';
-import lz4 from 'lz4-napi';
-import { Compressor, Decompressor } from 'zstd-napi';
-import binding from 'zstd-napi/binding.js';
 import { NaiadError } from '../base/errors.ts';
 import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
 import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
+import { blakeLibrary, lz4Library, zstdBinding, zstdLibrary } from './libraries.ts';
 
 /** Compresses one chunk; the result may be larger than the input, and then the caller stores the input. */
 export type Compress = (chunk: Uint8Array) => Uint8Array;
@@ -23,11 +20,11 @@ export function createCompressor(
       return (chunk) => chunk;
     case 'lz4':
       // lz4-napi puts the uncompressed size in front (u32); RAFS stores the bare block.
-      return (chunk) => lz4.compressSync(asBuffer(chunk)).subarray(4);
+      return (chunk) => lz4Library().compressSync(asBuffer(chunk)).subarray(4);
     case 'gzip':
       return (chunk) => gzipSync(chunk);
     case 'zstd': {
-      const compressor = new Compressor();
+      const compressor = new (zstdLibrary().Compressor)();
       compressor.setParameters({ compressionLevel: options.level ?? ZSTD_LEVEL_DEFAULT });
       return (chunk) => compressor.compress(chunk);
     }
@@ -47,6 +44,7 @@ export function createCompressorInto(
 ): CompressInto {
   if (name === 'none') return () => undefined;
   if (name === 'zstd') {
+    const binding = zstdBinding();
     const context = new binding.CCtx();
     context.setParameter(binding.CParameter.compressionLevel, options.level ?? ZSTD_LEVEL_DEFAULT);
     const scratch = new Uint8Array(binding.compressBound(options.sizeMax));
@@ -88,7 +86,7 @@ export function decompress(name: CompressorName, stored: Uint8Array, size: numbe
   return bytes;
 }
 
-let zstd: Decompressor | undefined;
+let zstd: InstanceType<ReturnType<typeof zstdLibrary>['Decompressor']> | undefined;
 
 function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: number): Uint8Array {
   switch (name) {
@@ -98,13 +96,13 @@ function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: num
       const sized = Buffer.allocUnsafe(stored.length + 4);
       sized.writeUInt32LE(size, 0);
       sized.set(stored, 4);
-      return lz4.uncompressSync(sized);
+      return lz4Library().uncompressSync(sized);
     }
     case 'gzip':
       return gunzipSync(stored, { maxOutputLength: size });
     case 'zstd': {
       if (!zstd) {
-        zstd = new Decompressor();
+        zstd = new (zstdLibrary().Decompressor)();
         zstd.setParameters({ windowLogMax: Math.log2(ZSTD_WINDOW_SIZE_MAX) });
       }
       return zstd.decompress(stored);
@@ -114,7 +112,7 @@ function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: num
 
 /** The 32-byte digest of `bytes`. */
 export function digestOf(name: DigesterName, bytes: Uint8Array): Uint8Array {
-  return name === 'blake3' ? blake3(bytes) : createHash('sha256').update(bytes).digest();
+  return name === 'blake3' ? blakeLibrary().blake3(bytes) : createHash('sha256').update(bytes).digest();
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

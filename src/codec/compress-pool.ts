@@ -6,9 +6,15 @@ import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import type { CompressorName } from '../format/rafs/algorithms.ts';
 import { createCompressorInto } from './codec.ts';
-import { allocateSlot, CHUNKS_PER_SLOT_MAX, type Job, type JobDone, type SlotMemory } from './compress-job.ts';
+import {
+  allocateSlot,
+  CHUNKS_PER_SLOT_MAX,
+  compressSlot,
+  type Job,
+  type JobDone,
+  type SlotMemory,
+} from './compress-job.ts';
 import type { CompressWorkerData } from './compress-worker.ts';
-import { compressSlot } from './compress-worker.ts';
 
 export interface CompressPoolOptions {
   readonly compressor: CompressorName;

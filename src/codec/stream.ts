@@ -1,11 +1,11 @@
 // Layers as they are stored, decompressed while they stream. What a layer is compressed with is read from its first bytes:
 // media types are often wrong, and tools take the bytes' word.
 import { createGunzip, type Gunzip } from 'node:zlib';
-import zstd from 'zstd-napi/binding.js';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
 import { KiB, MiB } from '../base/units.ts';
+import { zstdBinding } from './libraries.ts';
 
 export type StreamCompression = 'gzip' | 'zstd' | 'none';
 
@@ -151,6 +151,7 @@ function writable(engine: Gunzip): Promise<void> {
 
 /** Synchronous: at over 1 GB/s a hop to a thread and back would gain little. Several frames may follow one another. */
 async function* unzstd(bytes: AsyncIterable<Uint8Array>, options: DecompressOptions): AsyncGenerator<Uint8Array> {
+  const zstd = zstdBinding();
   const context = new zstd.DCtx();
   context.setParameter(zstd.DParameter.windowLogMax, Math.log2(ZSTD_WINDOW_SIZE_MAX));
   let out = Buffer.allocUnsafeSlow(PIECE_SIZE);
