@@ -30,14 +30,14 @@ export async function main(argv: readonly string[]): Promise<never> {
     } else {
       terminal = new Terminal(invocation.output, stop.signal);
       await invocation.command.run(invocation.args, terminal);
-      exit = stdoutClosed() ?? terminal.exitCode;
+      exit = terminal.exitCode;
     }
   } catch (error) {
     exit = fail(error);
   }
   // An explicit end: sockets that are kept alive for a next request must not hold up the caller.
   await Promise.all([flush(process.stdout), flush(process.stderr)]);
-  process.exit(exit);
+  process.exit(stdoutClosed() ?? exit);
 }
 
 function watchSignals(stop: AbortController): () => StopSignal | undefined {
