@@ -39,6 +39,8 @@ import {
   chunkRecord,
   EXT_SUPERBLOCK_OFFSET,
   extSuperblock,
+  RAFS_V5_MAGIC,
+  rafsV5Head,
   SUPER_FLAGS,
   SUPER_FLAGS_KNOWN,
 } from '../format/rafs/records.ts';
@@ -72,8 +74,6 @@ export interface BootstrapTables {
   readonly metaOffset: number;
 }
 
-/** Older format: "SFAR" at offset 0. */
-const RAFS_V5_MAGIC = 0x5241_4653;
 const BOOTSTRAP_SIZE_MIN = 8192;
 
 /** Where complaints go: reading throws the first, `check` collects them all. */
@@ -119,8 +119,9 @@ function unsupported(message: string, hint?: string): NaiadError {
 
 function recognise(view: DataView): void {
   const size = view.byteLength;
-  if (size >= 8 && view.getUint32(0, true) === RAFS_V5_MAGIC) {
-    const version = view.getUint32(4, true);
+  const head = size >= rafsV5Head.size ? rafsV5Head.read(view, 0) : undefined;
+  if (head?.magic === RAFS_V5_MAGIC) {
+    const { version } = head;
     throw unsupported(
       `RAFS version ${version >>> 8}${version === 0x500 ? '' : ` (0x${version.toString(16)})`}; naiad reads version 6`,
       'Convert the original image again with --fs-version 6, or with naiad.',

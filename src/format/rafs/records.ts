@@ -2,6 +2,13 @@
 // the chunk record is v5's, layout/v5.rs).
 import { ascii, bytes, type RecordOf, record, reserved, u32, u53, u64 } from '../record.ts';
 
+/** How a bootstrap of version 5 begins; recognised only to be refused by name. */
+export const rafsV5Head = record('rafs.v5_head', 8, {
+  magic: u32(0, '0x52414653, "SFAR"'),
+  version: u32(4, '0x500 for version 5'),
+});
+export const RAFS_V5_MAGIC = 0x5241_4653;
+
 export const EXT_SUPERBLOCK_OFFSET = 1152;
 export const extSuperblock = record('rafs.superblock_ext', 256, {
   flags: u64(0, 'compressor, digester and properties, see the flag table'),
