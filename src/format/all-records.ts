@@ -1,6 +1,6 @@
 // Every record of the product, in the order the documentation shows them. docs/format/records.md is made from this list.
 import { batchContext, blobHeader, chunkInfoV1, chunkInfoV2, sectionHeader, tocEntry } from './blob/records.ts';
-import { chunkMapHeader, chunkMapHeader, claim, claim, claimBatch, claimBatch } from './cache/chunk-map.ts';
+import { chunkMapHeader, claim, claimBatch } from './cache/chunk-map.ts';
 import {
   chunkAddress,
   compactInode,
@@ -13,7 +13,7 @@ import {
 } from './erofs/records.ts';
 import { blobEntry, chunkRecord, extSuperblock, rafsV5Head } from './rafs/records.ts';
 import type { Field } from './record.ts';
-import { tarGnuTail, tarGnuTail, tarHeader, tarHeader, tarSparseExtension, tarSparseExtension, tarSparseExtent, tarSparseExtent } from './tar/header.ts';
+import { tarGnuTail, tarHeader, tarSparseExtension, tarSparseExtent } from './tar/header.ts';
 
 interface DocumentedRecord {
   readonly name: string;
@@ -28,11 +28,9 @@ export const ALL_RECORDS: readonly { readonly title: string; readonly records: r
     records: [superblock, deviceSlot, extendedInode, compactInode, dirent, xattrHeader, xattrEntry, chunkAddress],
   },
   { title: 'Bootstrap: RAFS', records: [extSuperblock, blobEntry, chunkRecord, rafsV5Head] },
-  { title: 'Layers: tar', records: [tarHeader, tarGnuTail, tarSparseExtension, tarSparseExtent] },
   { title: 'Blob', records: [blobHeader, chunkInfoV1, chunkInfoV2, batchContext, tocEntry, sectionHeader] },
   { title: 'Cache', records: [chunkMapHeader, claimBatch, claim] },
   { title: 'Tar', records: [tarHeader, tarGnuTail, tarSparseExtension, tarSparseExtent] },
-  { title: 'Cache', records: [chunkMapHeader, claimBatch, claim] },
 ];
 
 /** The text of docs/format/records.md. */
