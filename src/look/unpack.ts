@@ -36,7 +36,19 @@ export interface UnpackReport {
 /** @throws NaiadError TARGET_EXISTS, PERMISSION, NO_SPACE, and whatever reading the image throws. */
 export async function unpackImage(options: UnpackOptions): Promise<UnpackReport> {
   await prepareDirectory(options.directory);
-  return await new Unpacking(options).run();
+  try {
+    return await new Unpacking(options).run();
+  } catch (error) {
+    throw incomplete(error, options.directory);
+  }
+}
+
+/** `error`, with the advice to throw away what was written before it. */
+function incomplete(error: unknown, directory: string): unknown {
+  if (!(error instanceof NaiadError)) return error;
+  const advice = `${directory} is incomplete: remove it before you try again.`;
+  const hint = error.hint === undefined ? advice : `${error.hint} ${advice}`;
+  return new NaiadError(error.code, error.message, { cause: error.cause, hint });
 }
 
 async function prepareDirectory(directory: string): Promise<void> {
@@ -141,11 +153,12 @@ class Unpacking {
     try {
       if (this.#isRoot) await lchown(target, inode.uid, inode.gid);
       else if (inode.uid !== process.getuid?.() || inode.gid !== process.getgid?.()) this.#skip('owners', path);
-      if (!isLink) await chmod(target, inode.mode & 0o7777);
+      // Before the mode, which may forbid its owner to write; after the owner, whose change takes capabilities away.
       for (const { name, value } of this.#options.bootstrap.xattrs(inode.nid)) {
         if (this.#isRoot || name.startsWith('user.') || name.startsWith('system.')) setXattr(target, name, value);
         else this.#skip(`${name.slice(0, name.indexOf('.'))}.* xattrs`, path);
       }
+      if (!isLink) await chmod(target, inode.mode & 0o7777);
       setTimes(target, inode.mtimeSec, inode.mtimeNsec);
     } catch (error) {
       throw systemError(error, `setting attributes of ${target.toString()}`);
