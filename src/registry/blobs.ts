@@ -148,20 +148,24 @@ export async function readBlobRange(
   if (name.size !== undefined && range.offset + range.size > name.size) {
     throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted of ${name.size}`);
   }
-  return await registry.ask({ ...asked, headers: { range: rangeHeader(range) } }, [200, 206, 416], async (response) => {
-    if (response.status === 416) {
-      // Its body is never read: distribution announces the blob's size there and sends a line of text.
-      response.body.destroy();
-      const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
-      throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted, the registry has ${total}`);
-    }
-    const target = new Uint8Array(range.size);
-    if (response.status === 206) checkContentRange(response, range, name.size, what);
-    else refuseLongSkip(registry, response, range, what);
-    await fillFromBody(response, target, response.status === 206 ? 0 : range.offset, what);
-    registry.stats.bytesReceived += range.size;
-    return target;
-  });
+  return await registry.ask(
+    { ...asked, headers: { range: rangeHeader(range) } },
+    [200, 206, 416],
+    async (response, onBytes) => {
+      if (response.status === 416) {
+        // Its body is never read: distribution announces the blob's size there and sends a line of text.
+        response.body.destroy();
+        const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
+        throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted, the registry has ${total}`);
+      }
+      const target = new Uint8Array(range.size);
+      if (response.status === 206) checkContentRange(response, range, name.size, what);
+      else refuseLongSkip(registry, response, range, what);
+      await fillFromBody(response, target, { skip: response.status === 206 ? 0 : range.offset, what, onBytes });
+      registry.stats.bytesReceived += range.size;
+      return target;
+    },
+  );
 }
 
 /** A whole blob came instead of a range. Pull-through caches do this once and know the blob the next time. */

@@ -57,12 +57,13 @@ export function checkContentRange(
 export async function fillFromBody(
   response: HttpResponse,
   target: Uint8Array,
-  skip: number,
-  what: string,
+  options: { readonly skip: number; readonly what: string; readonly onBytes: (count: number) => void },
 ): Promise<void> {
+  const { skip, what, onBytes } = options;
   let dropped = 0;
   let filled = 0;
   for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+    onBytes(piece.length);
     const rest = piece.subarray(Math.min(piece.length, skip - dropped));
     dropped += piece.length - rest.length;
     const taken = rest.subarray(0, target.length - filled);

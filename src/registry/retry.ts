@@ -17,10 +17,13 @@ export interface RetryOptions {
   readonly what: string;
 }
 
+/** Puts the deadline off by this many milliseconds: for progress that was made. */
+export type Extend = (ms: number) => void;
+
 /** Runs `attempt` until it succeeds, fails for good, or the attempts or the time are used up. */
 export async function retrying<T>(
   options: RetryOptions,
-  attempt: (signal: AbortSignal | undefined, number: number) => Promise<T>,
+  attempt: (signal: AbortSignal | undefined, number: number, extend: Extend) => Promise<T>,
 ): Promise<T> {
   using deadline = startDeadline(options);
   const attemptsMax = options.attemptsMax ?? REGISTRY_ATTEMPTS_MAX;
@@ -28,7 +31,7 @@ export async function retrying<T>(
   for (let number = 1; ; number++) {
     try {
       throwIfAborted(deadline.signal);
-      return await attempt(deadline.signal, number);
+      return await attempt(deadline.signal, number, (ms) => deadline.extend(ms));
     } catch (error) {
       if (deadline.passed) throw deadlineError(options, last);
       if (!(error instanceof TransientFailure)) throw error;
@@ -79,30 +82,42 @@ interface Deadline extends Disposable {
   readonly signal: AbortSignal | undefined;
   readonly passed: boolean;
   leftMs(): number;
+  extend(ms: number): void;
 }
 
 /** Own wiring instead of AbortSignal.any: its listeners on a signal that lives as long as a mount are never freed. */
 function startDeadline(options: RetryOptions): Deadline {
   const { deadlineMs, signal } = options;
   if (deadlineMs === undefined) {
-    return { signal, passed: false, leftMs: () => Number.POSITIVE_INFINITY, [Symbol.dispose]() {} };
+    const never = { passed: false, leftMs: () => Number.POSITIVE_INFINITY, extend() {}, [Symbol.dispose]() {} };
+    return { signal, ...never };
   }
   const controller = new AbortController();
-  const endsAt = performance.now() + deadlineMs;
-  const state = { passed: false };
-  const timer = setTimeout(() => {
-    state.passed = true;
+  let endsAt = performance.now() + deadlineMs;
+  let passed = false;
+  let timer: NodeJS.Timeout;
+  const wait = () => {
+    const leftMs = endsAt - performance.now();
+    if (leftMs > 0) {
+      timer = setTimeout(wait, leftMs);
+      return;
+    }
+    passed = true;
     controller.abort(new NaiadError('REGISTRY_UNAVAILABLE', `${options.what}: deadline passed`));
-  }, deadlineMs);
+  };
+  wait();
   const onAbort = () => controller.abort(signal?.reason);
   if (signal?.aborted) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
   return {
     signal: controller.signal,
     get passed() {
-      return state.passed;
+      return passed;
     },
     leftMs: () => endsAt - performance.now(),
+    extend: (ms) => {
+      endsAt += ms;
+    },
     [Symbol.dispose]() {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);

@@ -2,7 +2,12 @@
 //   retrying (attempts, deadline) > authenticate > follow redirects > network
 import { Agent } from 'undici';
 import type { Code } from '../base/errors.ts';
-import { REGISTRY_CONNECT_TIMEOUT_MS, REGISTRY_CONNECTIONS_MAX, REGISTRY_READ_DEADLINE_MS } from '../base/limits.ts';
+import {
+  REGISTRY_CONNECT_TIMEOUT_MS,
+  REGISTRY_CONNECTIONS_MAX,
+  REGISTRY_RATE_MIN,
+  REGISTRY_READ_DEADLINE_MS,
+} from '../base/limits.ts';
 import { apiHost } from '../format/oci/reference.ts';
 import { type RefusalContext, refusal } from './api-errors.ts';
 import { Authenticator } from './auth.ts';
@@ -11,7 +16,7 @@ import { discard, type HttpRequest, type HttpResponse, type Method, type Request
 import { networkFailure, throughNetwork } from './network.ts';
 import { Secrets } from './redact.ts';
 import { followRedirects, isLoopback } from './redirect.ts';
-import { retrying } from './retry.ts';
+import { type Extend, retrying } from './retry.ts';
 
 export interface RegistryOptions {
   readonly credentials?: CredentialSource;
@@ -108,16 +113,20 @@ export class Registry implements AsyncDisposable {
     throw await refusal(response, this.#context(call));
   }
 
-  /** Asks, with attempts and the deadline of a read, until `consume` has made a result of the answer. */
+  /**
+   * Asks, with attempts and the deadline of a read, until `consume` has made a result of the answer. It tells
+   * `onBytes` what has arrived, so that a slow line gets the time it needs.
+   */
   async ask<T>(
     call: Call,
     statuses: readonly number[],
-    consume: (response: HttpResponse, signal: AbortSignal | undefined) => Promise<T>,
+    consume: (response: HttpResponse, onBytes: (count: number) => void) => Promise<T>,
   ): Promise<T> {
-    return await this.retry(call, this.#options.deadlineMs ?? REGISTRY_READ_DEADLINE_MS, async (signal) => {
+    const deadlineMs = this.#options.deadlineMs ?? REGISTRY_READ_DEADLINE_MS;
+    return await this.retry(call, deadlineMs, async (signal, _, extend) => {
       const response = await this.expect({ ...call, signal }, statuses);
       try {
-        return await consume(response, signal);
+        return await consume(response, (count) => extend((count / REGISTRY_RATE_MIN) * 1000));
       } catch (error) {
         throw networkFailure(error, { method: call.method, url: response.url, signal });
       } finally {
@@ -130,7 +139,7 @@ export class Registry implements AsyncDisposable {
   async retry<T>(
     call: Pick<Call, 'what' | 'signal'>,
     deadlineMs: number | undefined,
-    attempt: (signal: AbortSignal | undefined, number: number) => Promise<T>,
+    attempt: (signal: AbortSignal | undefined, number: number, extend: Extend) => Promise<T>,
   ): Promise<T> {
     const { attemptsMax, retryDelayMs } = this.#options;
     return await retrying(

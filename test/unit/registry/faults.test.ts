@@ -187,6 +187,28 @@ test('faults: a stalled answer ends by the deadline as well', async () => {
   await assert.rejects(reader(registry).readAt({ offset: 0, size: 100 }), { code: 'REGISTRY_UNAVAILABLE' });
 });
 
+test('faults: a slow line gets the time it needs, a trickle does not', async () => {
+  // Pieces of `size` bytes, every 20 ms, until the range is full.
+  const answer = (size: number) => (_: Asked, response: ServerResponse) => {
+    response.writeHead(206, { 'content-range': `bytes 0-99999/${blob.length}`, 'content-length': '100000' });
+    let sent = 0;
+    const timer = setInterval(() => {
+      response.write(blob.subarray(sent, Math.min(sent + size, 100_000)));
+      sent += size;
+      if (sent >= 100_000 || response.destroyed) clearInterval(timer);
+    }, 20);
+  };
+  await using slow = await startDouble(answer(4000));
+  await using patient = open(slow.host, { deadlineMs: 250 });
+  const got = await reader(patient).readAt({ offset: 0, size: 100_000 });
+  assert.deepEqual(Buffer.from(got), blob.subarray(0, 100_000));
+  await using trickle = await startDouble(answer(10));
+  await using other = open(trickle.host, { deadlineMs: 250 });
+  const started = performance.now();
+  await assert.rejects(reader(other).readAt({ offset: 0, size: 100_000 }), { code: 'REGISTRY_UNAVAILABLE' });
+  assert.ok(performance.now() - started < 2000);
+});
+
 test('faults: a stream that breaks is taken up where it broke', async () => {
   for (const ignoresRanges of [false, true]) {
     await using double = await startDouble((asked, response, number) => {
