@@ -1,5 +1,6 @@
 // A registry as something to ask: the exchanges of this folder, one around the other.
 //   retrying (attempts, deadline) > authenticate > follow redirects > network
+import { setMaxListeners } from 'node:events';
 import { Agent } from 'undici';
 import type { Code } from '../base/errors.ts';
 import {
@@ -93,6 +94,7 @@ export class Registry implements AsyncDisposable {
 
   /** One attempt: the answer, whatever its status. Failures of the network are TransientFailure or NaiadError. */
   async send(call: Call): Promise<HttpResponse> {
+    expectListeners(call.signal);
     const request: HttpRequest = {
       method: call.method,
       url: new URL(call.path, this.origin),
@@ -142,6 +144,7 @@ export class Registry implements AsyncDisposable {
     attempt: (signal: AbortSignal | undefined, number: number, extend: Extend) => Promise<T>,
   ): Promise<T> {
     const { attemptsMax, retryDelayMs } = this.#options;
+    expectListeners(call.signal);
     return await retrying(
       {
         what: `${call.what} at ${this.host}`,
@@ -176,4 +179,9 @@ export class Registry implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
   }
+}
+
+/** Many requests at once listen to one signal, and all of them stop doing so: no leak to warn of. */
+function expectListeners(signal: AbortSignal | undefined): void {
+  if (signal) setMaxListeners(0, signal);
 }

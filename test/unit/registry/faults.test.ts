@@ -1,6 +1,6 @@
 // What registries, proxies and networks do wrong, each answered by a server of a few lines.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
@@ -185,6 +185,21 @@ test('faults: a stalled answer ends by the deadline as well', async () => {
   });
   await using registry = open(double.host, { deadlineMs: 200 });
   await assert.rejects(reader(registry).readAt({ offset: 0, size: 100 }), { code: 'REGISTRY_UNAVAILABLE' });
+});
+
+test('faults: many reads under one signal leave nothing on it and warn of nothing', async () => {
+  await using double = await startDouble(serveBlob);
+  await using registry = open(double.host);
+  const { signal } = new AbortController();
+  const warnings: unknown[] = [];
+  const onWarning = (warning: unknown) => warnings.push(warning);
+  process.on('warning', onWarning);
+  await Promise.all(Array.from({ length: 30 }, () => reader(registry).readAt({ offset: 5, size: 5 }, signal)));
+  await Promise.all(Array.from({ length: 12 }, async () => collect(await openBlob(registry, 'a', descriptor, signal))));
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('warning', onWarning);
+  assert.deepEqual(warnings, []);
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
 });
 
 test('faults: a slow line gets the time it needs, a trickle does not', async () => {
