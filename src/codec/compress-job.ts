@@ -34,8 +34,8 @@ export interface Job {
 
 export interface JobDone {
   readonly slot: number;
-  /** Milliseconds the worker took. */
-  readonly ms: number;
+  /** Milliseconds of CPU the worker has taken since it started. */
+  readonly cpuMs: number;
 }
 
 /**

@@ -56,16 +56,19 @@ export class Slot {
   }
 }
 
+interface Thread {
+  readonly worker: Worker;
+  jobs: number;
+  cpuMs: number;
+}
+
 /** Jobs a worker has at once: one it works on, one that waits at its door. */
 const JOBS_PER_WORKER = 2;
 
 export class CompressPool implements AsyncDisposable {
-  /** Milliseconds all workers together have compressed. */
-  busyMs = 0;
-
   readonly #free: Slot[];
   readonly #waiting: { resolve: (slot: Slot) => void; reject: (error: unknown) => void }[] = [];
-  readonly #threads: { worker: Worker; jobs: number }[];
+  readonly #threads: Thread[];
   readonly #queue: Job[] = [];
   readonly #running = new Map<number, { resolve: () => void; reject: (error: unknown) => void }>();
   #failure: NaiadError | undefined;
@@ -78,6 +81,11 @@ export class CompressPool implements AsyncDisposable {
     // Raw storing is a checksum and no more: not worth a thread.
     const workers = options.compressor === 'none' ? 0 : options.workers;
     this.#threads = Array.from({ length: workers }, () => this.#start(workerData));
+  }
+
+  /** Milliseconds of CPU all threads together have taken, the start of each included. */
+  get cpuMs(): number {
+    return this.#threads.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
   }
 
   /** A free slot, at once or as soon as there is one; in the order of asking. @throws NaiadError when a worker died */
@@ -119,17 +127,17 @@ export class CompressPool implements AsyncDisposable {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  #start(workerData: CompressWorkerData): { worker: Worker; jobs: number } {
+  #start(workerData: CompressWorkerData): Thread {
     const worker = new Worker(new URL('./compress-worker.js', import.meta.url), {
       workerData,
       name: 'naiad-compress',
       // It allocates nearly nothing; the default young generation would grow for no gain.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
     });
-    const thread = { worker, jobs: 0 };
-    worker.on('message', ({ slot, ms }: JobDone) => {
+    const thread: Thread = { worker, jobs: 0, cpuMs: 0 };
+    worker.on('message', ({ slot, cpuMs }: JobDone) => {
       thread.jobs--;
-      this.busyMs += ms;
+      thread.cpuMs = cpuMs;
       this.#running.get(slot)?.resolve();
       this.#running.delete(slot);
       this.#dispatch();

@@ -18,6 +18,7 @@ import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-part
 import type { LayerBlobOptions } from './layer-blob.ts';
 import { Meter } from './meter.ts';
 import { type BuildOptions, checkBuildOptions, poolOptions } from './options.ts';
+import { measureUsage, type Usage } from './usage.ts';
 
 /** One layer of the source, not read yet. */
 export interface LayerInput {
@@ -79,6 +80,7 @@ export interface ConvertReport {
   readonly reusedSize: number;
   readonly skipped: readonly { readonly what: Skipped; readonly count: number }[];
   readonly seconds: number;
+  readonly usage: Usage;
   readonly meter: Meter;
 }
 
@@ -97,12 +99,14 @@ export async function convert(
 ): Promise<ConvertReport> {
   checkBuildOptions(options);
   const start = performance.now();
+  const finishUsage = await measureUsage();
   const run = new Run(input, target, options, hooks);
   await using pool = new CompressPool(poolOptions(options));
   const layers = await run.convertLayers(pool);
-  run.meter.ms.compress = pool.busyMs;
+  run.meter.ms.compress = pool.cpuMs;
   const report = await run.finish(layers);
-  return { ...report, seconds: (performance.now() - start) / 1000 };
+  const seconds = (performance.now() - start) / 1000;
+  return { ...report, seconds, usage: await finishUsage(run.meter) };
 }
 
 type Converted = ConvertedLayer & { readonly tarSize: number };
@@ -171,7 +175,7 @@ class Run {
   }
 
   /** Bootstrap, remaining pushes, config, manifest. */
-  async finish(layers: readonly Converted[]): Promise<Omit<ConvertReport, 'seconds'>> {
+  async finish(layers: readonly Converted[]): Promise<Omit<ConvertReport, 'seconds' | 'usage'>> {
     const { chunkSize, compressor, digester, prefetch } = this.#options;
     this.#progress('writing the bootstrap');
     try {
@@ -266,7 +270,7 @@ class Run {
       readonly manifest: string;
       readonly used: ReadonlySet<BlobInfo>;
     },
-  ): Omit<ConvertReport, 'seconds'> {
+  ): Omit<ConvertReport, 'seconds' | 'usage'> {
     const { bootstrap, layer } = made;
     const reports = layers.map(({ blob, tarSize, files, chunks }, index): LayerReport => {
       const used = blob && made.used.has(blob) ? blob : undefined;

@@ -1,23 +1,23 @@
-// Where the time of a conversion goes. Steps overlap, on several threads, so that the sum of all steps is about the CPU
-// time and not the time on the clock.
+// Where the time of a conversion goes, as far as this code can see it itself.
 
-export const STEPS = {
-  decompress: 'gunzip or zstd, on a thread of the pool that Node has',
-  tar: 'walking the archive and building the tree',
-  digest: 'digests of chunks and their lookup',
-  hash: 'sha256 of the uncompressed layer and of the stored blob',
-  compress: 'compressing chunks, on worker threads',
-  write: 'writing blobs, from asking to done',
-  wait: 'the reader waiting for a free slot of memory',
-} as const;
-export type Step = keyof typeof STEPS;
+/** Milliseconds by step. `compress` is CPU time of all workers; the others are on the clock of the main thread. */
+export interface Times {
+  /** Digests of chunks and their lookup. */
+  digest: number;
+  /** sha256 of uncompressed layers and of blobs. */
+  hash: number;
+  compress: number;
+  /** Writes of blobs, from asking to done: other work goes on meanwhile. */
+  write: number;
+  /** The reader had to wait for a free slot of memory. */
+  wait: number;
+}
 
-/** Milliseconds by step. */
 export class Meter {
-  readonly ms: Record<Step, number> = { decompress: 0, tar: 0, digest: 0, hash: 0, compress: 0, write: 0, wait: 0 };
+  readonly ms: Times = { digest: 0, hash: 0, compress: 0, write: 0, wait: 0 };
 
   /** Adds the time since `start`, a value of performance.now(). */
-  since(step: Step, start: number): void {
+  since(step: keyof Times, start: number): void {
     this.ms[step] += performance.now() - start;
   }
 }

@@ -1,0 +1,83 @@
+// CPU seconds of a conversion by what they were spent on. The kernel counts them per thread; which thread is which is
+// found out here. Where there is no /proc (not Linux) only the sum is known.
+import { readFileSync } from 'node:fs';
+import { readlink } from 'node:fs/promises';
+import type { Meter } from './meter.ts';
+
+export interface Usage {
+  /** CPU seconds, user and system, of all threads. */
+  readonly cpuSeconds: number;
+  /** The same by what it went into. */
+  readonly shares: Readonly<Record<Share, number>> | undefined;
+  /** Bytes: the most memory the process ever had resident. */
+  readonly peakMemory: number;
+}
+
+export const SHARES = {
+  compress: 'compressing chunks and their checksums (worker threads)',
+  pool: 'gunzip, reading and writing files (threads of Node’s pool)',
+  hash: 'sha256 of uncompressed layers and of blobs (main thread)',
+  digest: 'digests of chunks and their lookup (main thread)',
+  main: 'tar, tree, bootstrap, sha256 of stored layers, all else (main thread)',
+  engine: 'garbage collection and compiling JavaScript (threads of V8)',
+} as const;
+export type Share = keyof typeof SHARES;
+
+/** CPU seconds of the calling thread, or of the one given; undefined where the kernel does not say. */
+export function threadSeconds(thread = '/proc/thread-self'): number | undefined {
+  try {
+    return Number(readFileSync(`${thread}/schedstat`, 'latin1').split(' ')[0]) / 1e9;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads asked for at once, to meet every thread of the pool. */
+const POOL_PROBES = 64;
+
+/** CPU seconds of the threads of Node's pool: each is asked, through the pool, who it is. */
+async function poolSeconds(): Promise<number> {
+  const probes = Array.from({ length: POOL_PROBES }, () => readlink('/proc/thread-self').catch(() => undefined));
+  const threads = new Set(await Promise.all(probes));
+  let seconds = 0;
+  for (const thread of threads) seconds += (thread && threadSeconds(`/proc/${thread}`)) || 0;
+  return seconds;
+}
+
+interface Snapshot {
+  readonly cpu: number;
+  readonly main: number | undefined;
+  readonly pool: number;
+}
+
+async function snapshot(): Promise<Snapshot> {
+  const { user, system } = process.cpuUsage();
+  return { cpu: (user + system) / 1e6, main: threadSeconds(), pool: await poolSeconds() };
+}
+
+/** Starts counting; the function returned ends it. */
+export async function measureUsage(): Promise<(meter: Meter) => Promise<Usage>> {
+  const before = await snapshot();
+  return async (meter) => {
+    const after = await snapshot();
+    const cpuSeconds = after.cpu - before.cpu;
+    const peakMemory = process.resourceUsage().maxRSS * 1024;
+    if (before.main === undefined || after.main === undefined) return { cpuSeconds, shares: undefined, peakMemory };
+    const main = after.main - before.main;
+    const pool = after.pool - before.pool;
+    const compress = meter.ms.compress / 1000;
+    // Measured on the clock; a main thread that has to share its core must not look as if it had spent more than it did.
+    const scale = Math.min(1, main / ((meter.ms.hash + meter.ms.digest) / 1000));
+    const hash = (meter.ms.hash / 1000) * scale;
+    const digest = (meter.ms.digest / 1000) * scale;
+    const shares = {
+      compress,
+      pool,
+      hash,
+      digest,
+      main: main - hash - digest,
+      engine: Math.max(0, cpuSeconds - main - pool - compress),
+    };
+    return { cpuSeconds, shares, peakMemory };
+  };
+}
