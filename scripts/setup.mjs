@@ -145,7 +145,7 @@ function missingThings() {
   if (!existsSync(ADDON)) {
     const compiler = compilerMissing();
     const reason = compiler ? `${compiler} missing: apt-get install g++ make python3` : 'see above';
-    lines.push(`no native addon: unpack cannot write devices, xattrs and nanosecond times (${reason})`);
+    lines.push(`no native addon: \`naiad unpack\` needs it (${reason})`);
   }
   if (process.platform === 'linux' && !existsSync('/dev/fuse')) {
     lines.push('no /dev/fuse: mount, run and the demo need it (modprobe fuse; in a container: --device /dev/fuse)');

@@ -59,7 +59,8 @@ export function causesOf(error: NaiadError): string[] {
   const said: string[] = [error.message];
   const walk = (cause: unknown, depth: number): void => {
     if (cause === undefined || depth > CAUSE_DEPTH_MAX) return;
-    const message = cause instanceof Error ? cause.message : String(cause);
+    // The first line: Node adds stacks of what required what.
+    const [message = ''] = (cause instanceof Error ? cause.message : String(cause)).split('\n');
     const repeated = said.some((text) => text.includes(isSystemError(cause) ? `(${cause.code})` : message));
     if (message !== '' && !repeated) said.push(message);
     if (cause instanceof AggregateError) for (const one of cause.errors) walk(one, depth + 1);

@@ -12,6 +12,7 @@ import type { Bootstrap, InodeView } from '../image/bootstrap-reader.ts';
 import { S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../image/tree.ts';
 import { displayPath, type WalkedName, walk } from '../image/walk.ts';
 import { makeNode, setTimes, setXattr } from '../native/fs.ts';
+import { loadAddon } from '../native/load.ts';
 import { FileWriter } from './file-writer.ts';
 
 export interface UnpackOptions {
@@ -33,8 +34,9 @@ export interface UnpackReport {
   readonly skipped: readonly { readonly what: string; readonly count: number; readonly example: string }[];
 }
 
-/** @throws NaiadError TARGET_EXISTS, PERMISSION, NO_SPACE, and whatever reading the image throws. */
+/** @throws NaiadError ADDON_MISSING, TARGET_EXISTS, PERMISSION, NO_SPACE, and whatever reading the image throws. */
 export async function unpackImage(options: UnpackOptions): Promise<UnpackReport> {
+  loadAddon(); // Where it is missing nothing is begun.
   await prepareDirectory(options.directory);
   try {
     return await new Unpacking(options).run();
