@@ -13,15 +13,12 @@ export interface Usage {
   readonly peakMemory: number;
 }
 
-export const SHARES = {
-  compress: 'compressing chunks and their checksums (worker threads)',
-  pool: 'gunzip, reading and writing files (threads of Node’s pool)',
-  hash: 'sha256 of uncompressed layers and of blobs (main thread)',
-  digest: 'digests of chunks and their lookup (main thread)',
-  main: 'tar, tree, bootstrap, sha256 of stored layers, all else (main thread)',
-  engine: 'garbage collection and compiling JavaScript (threads of V8)',
-} as const;
-export type Share = keyof typeof SHARES;
+/**
+ * `compress`: chunks and their checksums, on the worker threads. `pool`: gunzip, reading and writing files, on the threads
+ * of Node's pool. On the main thread `hash`: sha256 of uncompressed layers and of blobs, `digest`: digests of chunks and
+ * their lookup, `main`: all else. `engine`: garbage collection and compiling JavaScript, on the threads of V8.
+ */
+export type Share = 'compress' | 'pool' | 'hash' | 'digest' | 'main' | 'engine';
 
 /** CPU seconds of the calling thread, or of the one given; undefined where the kernel does not say. */
 export function threadSeconds(thread = '/proc/thread-self'): number | undefined {

@@ -4,6 +4,7 @@ import type { Argv } from 'yargs';
 import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
+import { table } from '../table.ts';
 
 /** Options that decide how an image is built; `bench convert` has them too. */
 export function buildFlags<T>(parser: Argv<T>) {
@@ -138,16 +139,4 @@ function convertText(report: Report): string {
     `${report.seconds.toFixed(2)} s, ${rate} of tar a second`,
     `${report.target}@${report.manifest}`,
   ].join('\n');
-}
-
-/** Columns as wide as their widest cell; all to the right but the last. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const last = head.length - 1;
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, column) => (column === last ? cell : cell.padStart(widths[column] as number)))
-      .join('  ')
-      .trimEnd();
-  return [head, ...rows].map(line);
 }
