@@ -7,16 +7,16 @@ import { after, before, test } from 'node:test';
 import { Bootstrap } from '../../src/image/bootstrap-reader.ts';
 import { checkBootstrap } from '../../src/image/check.ts';
 import { blobsIn, fillDevices } from '../support/devices.ts';
-import { mountErofs, perl } from '../support/erofs.ts';
+import { mountErofs } from '../support/erofs.ts';
 import { fixture, fixturePath, umoci, umociUnpack } from '../support/fixtures.ts';
 import { imageTree } from '../support/image-tree.ts';
 import { type NydusOptions, nydusCreate, nydusImage, nydusMerge, renameToDigest } from '../support/nydus.ts';
-import { erofs, every, program } from '../support/requires.ts';
+import { addon, erofs, every, program } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { assertSameTree, readTree, type Tree } from '../support/tree.ts';
 
-const needs = every(nydusImage(), erofs(), perl(), program('getfattr'), umoci(), fixture('features'));
+const needs = every(nydusImage(), addon(), erofs(), program('getfattr'), umoci(), fixture('features'));
 
 type Source = 'dir-rafs' | 'tar-rafs';
 type Case = NydusOptions & { readonly source: Source };

@@ -1,0 +1,56 @@
+// A TCP proxy in front of a registry that counts what the client received: a count that naiad has no part in.
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+
+export interface CountingProxy extends AsyncDisposable {
+  /** `127.0.0.1:port`, as references name it. */
+  readonly host: string;
+  /** Bytes sent to clients since the start or the last `reset`, headers included. */
+  received(): number;
+  reset(): void;
+  /** Cuts every connection and accepts no more. */
+  cut(): void;
+}
+
+/** Forwards to `host` (`address:port`); `onBytes` sees each piece on its way to the client. */
+export async function countingProxy(host: string, onBytes: (total: number) => void = () => {}): Promise<CountingProxy> {
+  const [address = '', port = ''] = host.split(':');
+  const sockets = new Set<Socket>();
+  let received = 0;
+  const server = createServer((client) => {
+    const upstream = connect(Number(port), address);
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+      // Either end may reset; the other one is told by the close.
+      socket.on('error', () => {});
+    }
+    upstream.on('data', (piece) => {
+      received += piece.length;
+      onBytes(received);
+    });
+    client.pipe(upstream).pipe(client);
+    client.on('close', () => upstream.destroy());
+    upstream.on('close', () => client.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') throw new Error('no port');
+  const cut = () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    host: `127.0.0.1:${bound.port}`,
+    received: () => received,
+    reset: () => {
+      received = 0;
+    },
+    cut,
+    async [Symbol.asyncDispose]() {
+      cut();
+      if (server.listening) await once(server, 'close');
+    },
+  };
+}

@@ -1,0 +1,65 @@
+// The built command as its users run it, with cache and state of its own.
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { MountStatus } from '../../src/mount/mount-api.ts';
+import { runTool, type ToolOptions, type ToolResult } from './run-tool.ts';
+
+export const NAIAD = join('dist', 'cli', 'main.js');
+
+export interface NaiadHome extends AsyncDisposable {
+  /** What NAIAD_CACHE and NAIAD_STATE are. */
+  readonly cache: string;
+  readonly state: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** Runs `naiad ARGS`. @throws Error with its output when the exit code is not one of `okay` (0). */
+  run(args: readonly string[], options?: ToolOptions): Promise<ToolResult>;
+  /** `naiad --json ARGS`, parsed. */
+  json<T>(args: readonly string[]): Promise<T>;
+  /** Mounts; unmounted when disposed. */
+  mount(image: string, directory: string, ...options: string[]): Promise<AsyncDisposable>;
+  /** What `naiad status` says of the mount on `directory`. */
+  status(directory: string): Promise<MountStatus>;
+}
+
+/** Cache and state below `dir`. Disposing unmounts what was left mounted. */
+export function naiadHome(dir: string): NaiadHome {
+  const [cache, state] = [join(dir, 'cache'), join(dir, 'state')];
+  const env = { ...process.env, NAIAD_CACHE: cache, NAIAD_STATE: state };
+  const run = (args: readonly string[], options: ToolOptions = {}) => {
+    return runTool(process.execPath, [NAIAD, ...args], { ...options, env: { ...env, ...options.env } });
+  };
+  const json = async <T>(args: readonly string[]) => JSON.parse((await run(['--json', ...args])).stdout) as T;
+  const mounted = new Set<string>();
+  const umount = async (directory: string) => {
+    if (mounted.delete(directory)) await run(['umount', directory]);
+  };
+  return {
+    ...{ cache, state, env, run, json },
+    async mount(image, directory, ...options) {
+      await run(['mount', ...options, image, directory]);
+      mounted.add(directory);
+      return { [Symbol.asyncDispose]: () => umount(directory) };
+    },
+    async status(directory) {
+      const all = await json<MountStatus[]>(['status']);
+      const found = all.find(({ mount }) => mount.mountpoint === directory);
+      if (!found) throw new Error(`nothing is mounted on ${directory}: ${JSON.stringify(all)}`);
+      return found;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const directory of mounted) await umount(directory);
+    },
+  };
+}
+
+/** Starts `naiad ARGS` and leaves it running. */
+export function startNaiad(args: readonly string[], env: NodeJS.ProcessEnv) {
+  return spawn(process.execPath, [NAIAD, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Mountpoints that the kernel knows at or below `dir`. */
+export function mountpointsBelow(dir: string): string[] {
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  return lines.map((line) => line.split(' ')[4] ?? '').filter((path) => path === dir || path.startsWith(`${dir}/`));
+}
