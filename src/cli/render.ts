@@ -155,17 +155,19 @@ class ProgressLine {
   #line(): string {
     const { done, total, text } = this.#state;
     const amount = (value: number) => (this.#unit === 'bytes' ? formatSize(value) : `${value}`);
-    const parts = [this.#title];
+    const parts: string[] = [];
     if (total !== undefined && total > 0) {
       const share = Math.min(1, done / total);
       const filled = Math.round(share * BAR_WIDTH);
       if (process.stderr.isTTY) parts.push(`[${'#'.repeat(filled)}${'.'.repeat(BAR_WIDTH - filled)}]`);
-      parts.push(`${Math.floor(share * 100)}%`, `${amount(done)} of ${amount(total)}`);
+      parts.push(`${Math.floor(share * 100)}%`.padStart(4), `${amount(done)} of ${amount(total)}`);
     } else {
       parts.push(amount(done));
     }
     const seconds = (performance.now() - this.#startMs) / 1000;
     if (this.#unit === 'bytes' && seconds > 1) parts.push(`${formatSize(Math.round(done / seconds))}/s`);
+    // Last, for where the line is cut: the numbers are what changes.
+    parts.push(this.#title);
     if (text !== undefined) parts.push(printable(text));
     return parts.join('  ');
   }
