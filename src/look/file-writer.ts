@@ -1,19 +1,25 @@
 // Writes the data of many files in the order in which blobs store it: every chunk is fetched once, in few large requests,
 // and goes to all places that use it.
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, constants, openSync, write, writeSync } from 'node:fs';
+import { promisify } from 'node:util';
 import type { BlobReader } from '../backend/blob-reader.ts';
 import { systemError } from '../base/system-error.ts';
-import type { Bootstrap } from '../image/bootstrap-reader.ts';
+import { KiB } from '../base/units.ts';
+import type { Bootstrap, InodeView } from '../image/bootstrap-reader.ts';
 import type { Device } from '../image/device.ts';
 import { streamChunks } from './chunk-stream.ts';
 
 /** Files are stored one after the other, so the next chunk is nearly always of a file that is open. */
 const OPEN_FILES_MAX = 32;
+/** What is written faster than a thread could be reached. */
+const BLOCKING_WRITE_MAX = 64 * KiB;
+const writeAt = promisify(write);
 
 interface Place {
   readonly path: Buffer;
   readonly offset: number;
+  /** The file ends there, whatever a chunk holds beyond. */
+  readonly size: number;
 }
 
 export interface WriteOptions {
@@ -22,12 +28,12 @@ export interface WriteOptions {
   readonly onProgress?: ((state: { done: number; total: number }) => void) | undefined;
 }
 
-export class FileWriter implements AsyncDisposable {
+export class FileWriter implements Disposable {
   readonly #bootstrap: Bootstrap;
   readonly #devices: readonly Device[];
   /** Per blob: chunk index to the places that hold it. */
   readonly #places: Map<number, Place[]>[];
-  readonly #open = new Map<Buffer, FileHandle>();
+  readonly #open = new Map<Buffer, number>();
 
   constructor(bootstrap: Bootstrap, devices: readonly Device[]) {
     this.#bootstrap = bootstrap;
@@ -35,9 +41,9 @@ export class FileWriter implements AsyncDisposable {
     this.#places = devices.map(() => new Map());
   }
 
-  addFile(nid: number, path: Buffer): void {
+  addFile({ nid, size }: InodeView, path: Buffer): void {
     this.#bootstrap.chunkAddresses(nid).forEach(({ blobIndex, chunkIndex }, position) => {
-      const place = { path, offset: position * this.#bootstrap.chunkSize };
+      const place = { path, offset: position * this.#bootstrap.chunkSize, size };
       const known = this.#places[blobIndex]?.get(chunkIndex);
       if (known) known.push(place);
       else this.#places[blobIndex]?.set(chunkIndex, [place]);
@@ -65,31 +71,35 @@ export class FileWriter implements AsyncDisposable {
     return done;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const file of this.#open.values()) await file.close();
+  [Symbol.dispose](): void {
+    for (const file of this.#open.values()) closeSync(file);
     this.#open.clear();
   }
 
-  async #write({ path, offset }: Place, bytes: Uint8Array): Promise<void> {
+  async #write({ path, offset, size }: Place, bytes: Uint8Array): Promise<void> {
+    const length = Math.min(bytes.length, size - offset);
     try {
-      const file = await this.#fileAt(path);
-      for (let done = 0; done < bytes.length; ) {
-        done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+      const file = this.#fileAt(path);
+      for (let done = 0; done < length; ) {
+        done +=
+          length <= BLOCKING_WRITE_MAX
+            ? writeSync(file, bytes, done, length - done, offset + done)
+            : (await writeAt(file, bytes, done, length - done, offset + done)).bytesWritten;
       }
     } catch (error) {
-      throw systemError(error, path.toString());
+      throw systemError(error, `writing ${path.toString()}`);
     }
   }
 
-  async #fileAt(path: Buffer): Promise<FileHandle> {
+  #fileAt(path: Buffer): number {
     const known = this.#open.get(path);
-    if (known) return known;
+    if (known !== undefined) return known;
     const [oldest] = this.#open;
     if (oldest && this.#open.size >= OPEN_FILES_MAX) {
       this.#open.delete(oldest[0]);
-      await oldest[1].close();
+      closeSync(oldest[1]);
     }
-    const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+    const file = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);
     this.#open.set(path, file);
     return file;
   }

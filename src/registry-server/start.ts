@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
+import { makeDirectories } from '../store/directories.ts';
 import { createSpool } from '../store/spool.ts';
 import { type Answer, bytesAnswer } from './answer.ts';
 import { Refusal } from './refusal.ts';
@@ -100,7 +101,7 @@ export async function startRegistry(options: RegistryServerOptions): Promise<Reg
 
 async function makeRoot(root: string): Promise<void> {
   try {
-    await mkdir(root, { recursive: true });
+    await makeDirectories(root);
   } catch (error) {
     throw systemError(error, `making the registry root ${root}`);
   }

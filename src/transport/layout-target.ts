@@ -7,6 +7,7 @@ import { NaiadError } from '../base/errors.ts';
 import { MANIFEST_SIZE_MAX } from '../base/limits.ts';
 import { systemError } from '../base/system-error.ts';
 import { type Descriptor, parseIndex, type RawManifest } from '../format/oci/manifest.ts';
+import { makeDirectories } from '../store/directories.ts';
 import { createSpool, isSpoolName, type Spool } from '../store/spool.ts';
 import { blobPath } from './layout-source.ts';
 import { entryName, LAYOUT_FILE, layoutEntry, layoutIndex, SpooledBlobs, writeDurably } from './layout-store.ts';
@@ -39,7 +40,7 @@ export class LayoutTarget implements ImageTarget {
   static async open({ directory, tag }: { directory: string; tag?: string }): Promise<LayoutTarget> {
     let made: string | undefined;
     try {
-      made = await mkdir(directory, { recursive: true });
+      made = await makeDirectories(directory);
       await checkDirectory(directory);
     } catch (error) {
       throw systemError(error, `making the layout ${directory}`);
