@@ -12,7 +12,7 @@ import {
   openSync,
   symlinkSync,
 } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { BlobReader } from '../backend/blob-reader.ts';
 import { openDevices } from '../backend/devices.ts';
@@ -138,7 +138,10 @@ class Unpacking {
         return;
       }
       const first = this.#paths.get(inode.nid);
-      if (first) return linkSync(first, target);
+      if (first) {
+        linkSync(first, target);
+        return;
+      }
       if (!this.#createLeaf(target, inode, path)) return;
     } catch (error) {
       throw systemError(error, `unpacking ${displayPath(path)}`);

@@ -2,7 +2,6 @@
 // meant for loopback, or for a network where everyone may read and write.
 
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
