@@ -17,6 +17,9 @@ const FILE_TIMEOUT_MS = 10 * 60_000;
 /** Files at once, each a process of its own that may start more. */
 const FILES_IN_FLIGHT_MAX = 2;
 
+/** node's reason for what --name leaves out. */
+const NOT_CHOSEN = 'test name does not match pattern';
+
 /** What node says of a finished test or suite; `file` as node passes it on, absolute. */
 interface Result {
   readonly name: string;
@@ -56,8 +59,9 @@ class Report {
     }
     if (failed) this.#fail(result.name, result.details.error);
     if (result.details.type === 'suite') return;
-    this.#file.tests++;
     this.#file.durationMs += result.details.duration_ms;
+    if (result.skip === NOT_CHOSEN) return;
+    this.#file.tests++;
     if (result.skip !== undefined && result.skip !== false) {
       this.#file.skipped++;
       this.#skips.push(`${label}: ${result.name}: ${typeof result.skip === 'string' ? result.skip : 'gave no reason'}`);
