@@ -39,7 +39,8 @@ interface FileReport {
 /** Turns the events of a run into lines. node reports files one after the other, whatever ran at once. */
 class Report {
   readonly #verbose: boolean;
-  readonly #skips: string[] = [];
+  /** Names of skipped tests by file and reason. */
+  readonly #skips = new Map<string, string[]>();
   readonly #closing: string[] = [];
   #file: FileReport | undefined;
   failures = 0;
@@ -64,7 +65,8 @@ class Report {
     this.#file.tests++;
     if (result.skip !== undefined && result.skip !== false) {
       this.#file.skipped++;
-      this.#skips.push(`${label}: ${result.name}: ${typeof result.skip === 'string' ? result.skip : 'gave no reason'}`);
+      const reason = `${label}: ${typeof result.skip === 'string' ? result.skip : 'gave no reason'}`;
+      this.#skips.set(reason, [...(this.#skips.get(reason) ?? []), result.name]);
     } else if (this.#verbose && !failed) {
       console.log(`     ${result.name}  ${result.details.duration_ms.toFixed(0)} ms`);
     }
@@ -78,7 +80,10 @@ class Report {
 
   end(): void {
     this.#endFile();
-    if (this.#skips.length > 0) console.log(`\nskipped:\n${this.#skips.map((line) => `  ${line}`).join('\n')}`);
+    if (this.#skips.size > 0) console.log('\nskipped:');
+    for (const [reason, [first, ...more]] of this.#skips) {
+      console.log(`  ${reason} (${first}${more.length > 0 ? ` and ${more.length} more` : ''})`);
+    }
     console.log(`\n${this.#closing.map((line) => `# ${line}`).join('\n')}`);
   }
 
