@@ -14,6 +14,7 @@ const FILE_LINES_MAX = 500;
 /** What no import leads to, and why it is there all the same. */
 const ENTRIES = [
   'src/cli/main.ts', // the command
+  'src/cli/commands-page.ts', // makes a page of docs
   'src/cli/errors-page.ts', // makes a page of docs
   'src/format/all-records.ts', // makes a page of docs
   'src/mount/serve-main.ts', // the process behind a mount
