@@ -14,7 +14,7 @@ import { addon, erofs, every, fuse, program, root } from '../support/requires.ts
 import { runTool } from '../support/run-tool.ts';
 import { dockerRegistry, startDockerRegistry, type TestRegistry } from '../support/servers.ts';
 import { temporaryDir } from '../support/temporary.ts';
-import { assertSameTree, readTree, type Tree } from '../support/tree.ts';
+import { assertSameFuseTree, assertSameTree, readTree, type Tree } from '../support/tree.ts';
 
 const image = every(root(), dockerRegistry(), umoci(), program('getfattr'), fixture('debian-python'));
 
@@ -45,13 +45,6 @@ after(async () => {
   scratch?.[Symbol.dispose]();
 });
 
-/** What the fuse-native package can express: whole milliseconds, and none before 1970. */
-function asFuseNative(tree: Tree): Tree {
-  return new Map(
-    [...tree].map(([path, entry]) => [path, { ...entry, mtimeNs: entry.mtimeNs < 0n ? 0n : entry.mtimeNs }]),
-  );
-}
-
 async function inHome(name: string, use: (naiad: NaiadHome, dir: string) => Promise<void>): Promise<void> {
   const dir = join(scratch.path, name);
   mkdirSync(dir);
@@ -75,7 +68,7 @@ test('the lazy mount equals what umoci unpacks, and so does the kernel’s own o
       assert.equal(counters.backend.bytes, 0);
       assert.ok(before < metadataBytes + 16_384, `${before} bytes received, of which ${metadataBytes} are metadata`);
       assert.ok(before < convertedSize / 50, `${before} bytes received of an image of ${convertedSize}`);
-      assertSameTree(asFuseNative(reference), await readTree(mountpoint), { timeGrainNs: 1_000_000n });
+      assertSameFuseTree(reference, await readTree(mountpoint));
     }
     // Every file was read, so every device is complete: the kernel takes the cache files as they are, to the nanosecond.
     await using opened = await openConvertedImage(converted);
@@ -151,7 +144,7 @@ test('skopeo inspects it and copies it to a layout and back, and it still mounts
       const mountpoint = join(dir, `mnt-${index}`);
       mkdirSync(mountpoint);
       await using _mounted = await naiad.mount(copy, mountpoint);
-      assertSameTree(asFuseNative(reference), await readTree(mountpoint), { timeGrainNs: 1_000_000n });
+      assertSameFuseTree(reference, await readTree(mountpoint));
     }
   });
 });

@@ -1,22 +1,24 @@
 // What nydus-image creates is read here: every compressor, digester and framing, with and without batches, from a directory
 // and from a tar. Each image passes our check, and its tree, by our reader and by the kernel, is that of the source.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Bootstrap } from '../../src/image/bootstrap-reader.ts';
 import { checkBootstrap } from '../../src/image/check.ts';
+import { unpackImage } from '../../src/look/unpack.ts';
 import { blobsIn, fillDevices } from '../support/devices.ts';
 import { mountErofs } from '../support/erofs.ts';
 import { fixture, fixturePath, umoci, umociUnpack } from '../support/fixtures.ts';
 import { imageTree } from '../support/image-tree.ts';
+import { naiadHome } from '../support/naiad.ts';
 import { type NydusOptions, nydusCreate, nydusImage, nydusMerge, renameToDigest } from '../support/nydus.ts';
-import { addon, erofs, every, program } from '../support/requires.ts';
+import { addon, erofs, every, fuse, program } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
-import { assertSameTree, readTree, type Tree } from '../support/tree.ts';
+import { assertSameFuseTree, assertSameTree, readTree, type Tree } from '../support/tree.ts';
 
-const needs = every(nydusImage(), addon(), erofs(), program('getfattr'), umoci(), fixture('features'));
+const needs = every(nydusImage(), fuse(), addon(), erofs(), program('getfattr'), umoci(), fixture('features'));
 
 type Source = 'dir-rafs' | 'tar-rafs';
 type Case = NydusOptions & { readonly source: Source };
@@ -89,7 +91,19 @@ for (const options of CASES) {
     const ignore = (name: string) => name === '';
     const expected = source === 'dir-rafs' ? reference : withUstarTimes(reference);
     assertSameTree(expected, imageTree(bootstrap, devicePaths), { ignore });
+    // Their image in our hands: unpacked, and mounted from the bootstrap file with its blobs beside it.
+    const beside = join(blobDir, 'image.boot');
+    copyFileSync(path, beside);
+    const unpacked = join(directory.path, 'unpacked');
+    await unpackImage({ bootstrap, readerOf: blobsIn(blobDir), directory: unpacked });
+    assertSameTree(expected, await readTree(unpacked), { ignore });
     const mountpoint = join(directory.path, 'mnt');
+    mkdirSync(mountpoint);
+    {
+      await using naiad = naiadHome(directory.path);
+      await using _lazy = await naiad.mount(beside, mountpoint);
+      assertSameFuseTree(expected, await readTree(mountpoint), { ignore });
+    }
     await using _mount = await mountErofs(path, devicePaths, mountpoint);
     assertSameTree(expected, await readTree(mountpoint), { ignore });
   });

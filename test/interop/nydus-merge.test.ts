@@ -10,19 +10,21 @@ import { blobsIn, fillDevices } from '../support/devices.ts';
 import { mountErofs } from '../support/erofs.ts';
 import { fixture, fixturePath, layerTars, umoci, umociUnpack } from '../support/fixtures.ts';
 import { imageTree } from '../support/image-tree.ts';
+import { naiadHome } from '../support/naiad.ts';
 import {
   mountNydusd,
   type NydusOptions,
   nydusCreate,
   nydusd,
   nydusImage,
+  nydusLayout,
   nydusMerge,
   renameToDigest,
 } from '../support/nydus.ts';
 import { addon, erofs, every, program } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
-import { assertSameTree, readTree, type Tree } from '../support/tree.ts';
+import { assertSameFuseTree, assertSameTree, readTree, type Tree } from '../support/tree.ts';
 
 const needs = every(nydusImage(), nydusd(), addon(), erofs(), program('getfattr'), umoci(), fixture('features'));
 
@@ -83,6 +85,18 @@ for (const options of CASES) {
     mkdirSync(devices);
     const devicePaths = await fillDevices(bootstrap, blobsIn(merged.blobDir), devices);
     assertSameTree(reference, imageTree(bootstrap, devicePaths));
+
+    await using naiad = naiadHome(directory.path);
+    const layout = nydusLayout(merged, join(directory.path, 'layout'));
+    await naiad.run(['check', layout]);
+    await naiad.run(['unpack', '--quiet', layout, join(directory.path, 'unpacked')]);
+    assertSameTree(reference, await readTree(join(directory.path, 'unpacked')));
+    const lazy = join(directory.path, 'lazy');
+    mkdirSync(lazy);
+    {
+      await using _lazy = await naiad.mount(layout, lazy);
+      assertSameFuseTree(reference, await readTree(lazy));
+    }
 
     await using mount = await mountNydusd(merged, join(directory.path, 'nydusd'));
     assertSameTree(reference, await readTree(mount.mountpoint));

@@ -1,13 +1,16 @@
 // Nydus' own tools where they are on PATH: they make images for us to read, and check and mount ours.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { decompress } from '../../src/codec/codec.ts';
 import { SECTION_HEADER_SIZE } from '../../src/format/blob/records.ts';
 import { decodeSectionHeader } from '../../src/format/blob/section.ts';
+import { NYDUS_BLOB_MEDIA_TYPE } from '../../src/format/oci/annotations.ts';
+import { sha256Digest } from '../../src/format/oci/digest.ts';
 import { readToc, TOC_SIZE_MAX } from '../../src/image/blob-reader.ts';
 import { every, fuse, program, type Requirement } from './requires.ts';
 import { runTool } from './run-tool.ts';
@@ -112,6 +115,47 @@ export async function nydusMerge(layers: readonly NydusImage[], dir: string): Pr
   await runTool('nydus-image', ['merge', ...args, ...sources]);
   const { blobs } = JSON.parse(readFileSync(output, 'utf8')) as { blobs: string[] };
   return { bootstrap, blobDir, blobIds: blobs };
+}
+
+/** A merged image as an OCI layout, as Nydus' converters push it: the blobs, then the bootstrap in a tar.gz. */
+export function nydusLayout(image: NydusImage, dir: string): string {
+  const blobs = join(dir, 'blobs', 'sha256');
+  mkdirSync(blobs, { recursive: true });
+  const add = (bytes: Buffer) => {
+    const hex = createHash('sha256').update(bytes).digest('hex');
+    writeFileSync(join(blobs, hex), bytes);
+    return { digest: `sha256:${hex}`, size: bytes.length };
+  };
+  const tar = join(dir, 'bootstrap.tar');
+  const stage = join(dir, 'stage', 'image');
+  mkdirSync(stage, { recursive: true });
+  copyFileSync(image.bootstrap, join(stage, 'image.boot'));
+  execFileSync('tar', ['-C', join(dir, 'stage'), '-cf', tar, 'image']);
+  const bootstrapTar = readFileSync(tar);
+  const mark = 'containerd.io/snapshot/nydus-';
+  const blobLayers = image.blobIds.map((id) => {
+    const descriptor = add(readFileSync(join(image.blobDir, id)));
+    return { mediaType: NYDUS_BLOB_MEDIA_TYPE, ...descriptor, annotations: { [`${mark}blob`]: 'true' } };
+  });
+  const layers = [
+    ...blobLayers,
+    {
+      mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
+      ...add(gzipSync(bootstrapTar)),
+      annotations: { [`${mark}bootstrap`]: 'true', [`${mark}fs-version`]: '6' },
+    },
+  ];
+  const diffIds = [...blobLayers.map(({ digest }) => digest), sha256Digest(bootstrapTar)];
+  const rootfs = { type: 'layers', diff_ids: diffIds };
+  const config = add(Buffer.from(JSON.stringify({ os: 'linux', architecture: 'amd64', config: {}, rootfs })));
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const configType = 'application/vnd.oci.image.config.v1+json';
+  const manifest = { schemaVersion: 2, mediaType, config: { mediaType: configType, ...config }, layers };
+  const entry = { mediaType, ...add(Buffer.from(JSON.stringify(manifest))) };
+  const named = { ...entry, annotations: { 'org.opencontainers.image.ref.name': 'x' } };
+  writeFileSync(join(dir, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [named] }));
+  writeFileSync(join(dir, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  return `oci:${dir}:x`;
 }
 
 /** `nydus-image check`; returns the ids of the blobs it lists. @throws Error when it finds something wrong. */

@@ -90,6 +90,17 @@ export function assertSameTree(expected: Tree, actual: Tree, options: DiffOption
   throw new Error(`${differences.length} differences between trees of ${expected.size} entries:\n${shown}`);
 }
 
+/** What the fuse-native package can express: no times before 1970, and whole milliseconds (give `timeGrainNs` as well). */
+function asFuseNative(tree: Tree): Tree {
+  const late = (time: bigint) => (time < 0n ? 0n : time);
+  return new Map([...tree].map(([path, entry]) => [path, { ...entry, mtimeNs: late(entry.mtimeNs) }]));
+}
+
+/** Fails unless `actual` is `expected` as a mount by fuse-native shows it. */
+export function assertSameFuseTree(expected: Tree, actual: Tree, options: DiffOptions = {}): void {
+  assertSameTree(asFuseNative(expected), actual, { ...options, timeGrainNs: 1_000_000n });
+}
+
 /** Names that JavaScript strings cannot carry through a driver that takes strings. */
 export function isNotUtf8(path: ByteString): boolean {
   return byteStringToUtf8(path) === undefined;
