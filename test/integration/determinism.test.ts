@@ -1,0 +1,90 @@
+// The same source and options give the same digests: again, on one layer or many at once, from other places the image is in,
+// and in other places it goes to.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { openConvertedImage } from '../../src/transport/image.ts';
+import { fixture, fixturePath } from '../support/fixtures.ts';
+import { naiadHome } from '../support/naiad.ts';
+import { every, program, root } from '../support/requires.ts';
+import { runTool } from '../support/run-tool.ts';
+import { dockerRegistry, startDockerRegistry, type TestRegistry } from '../support/servers.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const needs = every(root(), fixture('features'));
+
+const scratch = temporaryDir('same');
+const naiad = naiadHome(scratch.path);
+let registry: TestRegistry | undefined;
+let count = 0;
+before(async () => {
+  if (every(needs, dockerRegistry()).skip === false) registry = await startDockerRegistry();
+});
+after(async () => {
+  await registry?.[Symbol.asyncDispose]();
+  scratch[Symbol.dispose]();
+});
+
+/** The digests that make up the image that `source` converts to. */
+async function convert(
+  source: string,
+  args: readonly string[] = [],
+  target?: string,
+): Promise<Record<string, unknown>> {
+  const to = target ?? `oci:${join(scratch.path, `out-${count++}`)}:x`;
+  await naiad.run(['convert', '--quiet', ...args, source, to]);
+  await using opened = await openConvertedImage(to);
+  const { manifest, config } = opened;
+  return {
+    manifest: opened.manifestDigest,
+    layers: manifest?.layers.map(({ digest }) => digest),
+    diffIds: config?.diffIds,
+  };
+}
+
+const OPTIONS: readonly (readonly string[])[] = [
+  [],
+  ['--compressor=lz4', '--digester=sha256', '--chunk-size=64KiB'],
+  ['--compressor=none', '--chunk-size=4KiB'],
+];
+
+for (const options of OPTIONS) {
+  test(`converting twice, and with one layer or six at once, gives the same (${options.join(' ') || 'no options'})`, {
+    ...needs,
+  }, async () => {
+    const source = `oci:${fixturePath('features')}:latest`;
+    const first = await convert(source, options);
+    for (const jobs of ['1', '6'])
+      assert.deepEqual(await convert(source, [...options, `--jobs=${jobs}`]), first, `--jobs=${jobs}`);
+  });
+}
+
+test('other options give another image', { ...needs }, async () => {
+  const source = `oci:${fixturePath('features')}:latest`;
+  const manifests = await Promise.all(OPTIONS.map(async (options) => (await convert(source, options)).manifest));
+  assert.equal(new Set(manifests).size, OPTIONS.length);
+});
+
+test('where the image comes from and goes to makes no difference', {
+  ...every(needs, dockerRegistry(), program('skopeo')),
+}, async () => {
+  const layout = `oci:${fixturePath('features')}:latest`;
+  const pulled = `docker://${registry?.host}/features:plain`;
+  await runTool('skopeo', ['copy', '--quiet', '--dest-tls-verify=false', layout, pulled]);
+  const archive = `oci-archive:${join(scratch.path, 'features.tar')}:latest`;
+  await runTool('skopeo', ['copy', '--quiet', layout, archive]);
+  const { layers, diffIds } = await convert(layout);
+  const others = [
+    await convert(pulled),
+    await convert(archive),
+    await convert(layout, [], `docker://${registry?.host}/features:naiad`),
+    await convert(layout, [], `oci-archive:${join(scratch.path, 'out.tar')}:x`),
+  ];
+  for (const other of others) assert.deepEqual({ layers: other.layers, diffIds: other.diffIds }, { layers, diffIds });
+});
+
+test('the same tars under other compression give the same blobs and bootstrap', { ...needs }, async () => {
+  const gzip = await convert(`oci:${fixturePath('features')}:latest`);
+  const zstd = await convert(`oci:${fixturePath('features')}:zstd`);
+  assert.deepEqual(zstd.layers, gzip.layers);
+});
