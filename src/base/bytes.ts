@@ -34,10 +34,10 @@ export function byteStringToUtf8(text: ByteString): string | undefined {
 /** For people: UTF-8 where it is UTF-8; other bytes, control characters and backslashes as `\xNN`. */
 export function displayBytes(text: ByteString): string {
   const utf8 = byteStringToUtf8(text);
-  const escape = (unit: string) => `\\x${unit.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  const hexOf = (unit: string) => `\\x${unit.charCodeAt(0).toString(16).padStart(2, '0')}`;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is escaped
-  if (utf8 !== undefined) return utf8.replace(/[\u0000-\u001f\u007f-\u009f\\]/g, escape);
-  return text.replace(/[^\x20-\x5b\x5d-\x7e]/g, escape);
+  if (utf8 !== undefined) return utf8.replace(/[\u0000-\u001f\u007f-\u009f\\]/g, hexOf);
+  return text.replace(/[^\x20-\x5b\x5d-\x7e]/g, hexOf);
 }
 
 /** Byte order, as the format sorts names. */
