@@ -62,8 +62,10 @@ const TRANSIENT = new Set([
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
 ]);
 
-/** Failures that another attempt does not cure, and what does. */
+/** What the user can do about a failure, once attempts are used up or when none would help. */
 const HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
+  [/^ECONNREFUSED$/, 'Is the registry running, and are host and port right?'],
+  [/TIMEDOUT|TIMEOUT|UNREACH/, 'Can this machine reach the host, and is a proxy or firewall in between?'],
   [/^ENOTFOUND$/, 'No such host: is the name spelled right, and does DNS work here?'],
   [
     /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$|^EPROTO$/,
@@ -98,16 +100,12 @@ export function networkFailure(error: unknown, request: Pick<HttpRequest, 'url' 
   // Not a failure of the network, but of whoever read from it.
   if (typeof code !== 'string') return error as Error;
   if (syscall === 'open' || (syscall === 'read' && code === 'EIO')) return error as Error;
-  if (TRANSIENT.has(code)) {
-    return new TransientFailure(
-      new NaiadError('REGISTRY_UNAVAILABLE', `${where}: ${reasonOf(code)}`, { cause: error }),
-    );
-  }
   const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1];
-  return new NaiadError('REGISTRY_UNAVAILABLE', `${where}: ${code}`, {
+  const failure = new NaiadError('REGISTRY_UNAVAILABLE', `${where}: ${reasonOf(code)}`, {
     ...(hint ? { hint } : {}),
     cause: error,
   });
+  return TRANSIENT.has(code) ? new TransientFailure(failure) : failure;
 }
 
 function reasonOf(code: string): string {
