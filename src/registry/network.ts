@@ -122,6 +122,6 @@ function reasonOf(code: string): string {
     case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
       return 'the answer is not as long as it says';
     default:
-      return `connection lost (${code})`;
+      return TRANSIENT.has(code) ? `connection lost (${code})` : code;
   }
 }
