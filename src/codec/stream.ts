@@ -127,6 +127,7 @@ async function feed(
 ): Promise<void> {
   for await (const piece of bytes) {
     throwIfAborted(options.signal);
+    if (engine.destroyed) return;
     // Slices, so that the engine never holds more than a few compressed bytes (1 MiB of them may be 1 GiB of zeros).
     for (let at = 0; at < piece.length && !isEnded(); at += FEED_SIZE) {
       if (engine.destroyed) return;

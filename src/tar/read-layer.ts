@@ -176,13 +176,10 @@ async function toEntry(
         break;
       case TAR_TYPES.link:
         return { kind: 'link', path, target: splitPath(linkname) };
-      case TAR_TYPES.symlink:
-        return {
-          kind: 'symlink',
-          path,
-          attributes: attributes(member, S_IFLNK, context),
-          target: linkTarget(linkname),
-        };
+      case TAR_TYPES.symlink: {
+        const own = attributes({ ...member, mode: SYMLINK_MODE }, S_IFLNK, context);
+        return { kind: 'symlink', path, attributes: own, target: linkTarget(linkname) };
+      }
       case TAR_TYPES.character:
         return special(member, path, S_IFCHR, context);
       case TAR_TYPES.block:
@@ -253,6 +250,8 @@ function attributes(member: TarMember, type: number, context: Context): Attribut
   };
 }
 
+/** Linux has symlinks of this mode only; other systems write theirs into archives. */
+const SYMLINK_MODE = 0o777;
 const ID_MAX = 0xffff_ffff;
 
 function owner(member: TarMember, key: 'uid' | 'gid'): number {

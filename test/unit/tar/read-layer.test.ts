@@ -1,0 +1,525 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import type { Code } from '../../../src/base/errors.ts';
+import { readLayerTar } from '../../../src/tar/read-layer.ts';
+import type { Skipped } from '../../../src/tar/xattrs.ts';
+import { bodyOf, listing } from '../../support/layer-entries.ts';
+import { archive, base256, END, GNU, inPieces, latin1, member, pax } from '../../support/tar-bytes.ts';
+
+const PIECE_SIZES = [1 << 20, 512, 700, 1];
+const long = (length: number) => 'x'.repeat(length);
+const at = (offset: number, bytes: Uint8Array) => (header: Uint8Array) => header.set(bytes, offset);
+const size12 = (value: number) => latin1(`${value.toString(8).padStart(11, '0')}\0`);
+
+/** Extents of an old GNU sparse header or extension: offset and size each. */
+const extents = (...numbers: number[]) => Buffer.concat(numbers.map(size12));
+const sparseHeader = (realSize: number, map: Buffer, isExtended: number) => (header: Uint8Array) => {
+  header.set(map, 386);
+  header[482] = isExtended;
+  header.set(size12(realSize), 483);
+};
+
+const accepts: { name: string; tar: Buffer; want: Record<string, string> }[] = [
+  { name: 'nothing at all', tar: Buffer.alloc(0), want: {} },
+  { name: 'an end without members', tar: END, want: {} },
+  { name: 'a missing end', tar: member({ name: 'a' }), want: { a: '100644 0:0 0+0 0 e3b0c44298fc1c14' } },
+  {
+    name: 'half an end',
+    tar: Buffer.concat([member({ name: 'a' }), Buffer.alloc(512)]),
+    want: { a: '100644 0:0 0+0 0 e3b0c44298fc1c14' },
+  },
+  {
+    name: 'every plain type',
+    tar: archive(
+      member({ name: './', type: '5', mode: 0o1777 }),
+      member({ name: './d/', type: '5', mode: 0o2755, uid: 7, gid: 8, mtime: 9 }),
+      member({ name: '/d//f', mode: 0o4755, body: 'hello' }),
+      member({ name: 'd/s', type: '2', linkname: '../t', mode: 0o777 }),
+      member({ name: 'd/c', type: '3', devmajor: 4095, devminor: 1048575 }),
+      member({ name: 'd/b', type: '4', devmajor: 8, devminor: 300 }),
+      member({ name: 'd/p', type: '6' }),
+      member({ name: 'd/contiguous', type: '7', body: 'hello' }),
+      member({ name: 'd/h', type: '1', linkname: './d/f' }),
+    ),
+    want: {
+      '': '41777 0:0 0+0',
+      d: '42755 7:8 9+0',
+      'd/b': '60644 0:0 0+0 dev 1050668',
+      'd/c': '20644 0:0 0+0 dev 4294967295',
+      'd/contiguous': '100644 0:0 0+0 5 2cf24dba5fb0a30e',
+      'd/f': '104755 0:0 0+0 5 2cf24dba5fb0a30e linked:d/f',
+      'd/h': '104755 0:0 0+0 5 2cf24dba5fb0a30e linked:d/f',
+      'd/p': '10644 0:0 0+0 dev 0',
+      'd/s': '120777 0:0 0+0 -> ../t',
+    },
+  },
+  {
+    name: 'V7: no magic, a directory by its slash, NUL for a regular file, signed checksums',
+    tar: archive(
+      member({ name: 'd/', type: '\0', magic: '', mode: 0o755 }),
+      member({ name: 'd/\xff', type: '\0', magic: '', body: 'hello', checksum: 'signed' }),
+    ),
+    want: { d: '40755 0:0 0+0', 'd/\xff': '100644 0:0 0+0 5 2cf24dba5fb0a30e' },
+  },
+  {
+    name: 'a ustar prefix, and none in a GNU header',
+    tar: archive(member({ name: 'b', prefix: 'a' }), member({ name: 'c', prefix: '\0junk', magic: GNU })),
+    want: { 'a/b': '100644 0:0 0+0 0 e3b0c44298fc1c14', c: '100644 0:0 0+0 0 e3b0c44298fc1c14' },
+  },
+  {
+    name: 'GNU long names and links',
+    tar: archive(
+      member({ name: '././@LongLink', type: 'K', magic: GNU, body: `${long(3000)}\0` }),
+      member({ name: '././@LongLink', type: 'L', magic: GNU, body: `${long(200)}/${long(201)}\0` }),
+      member({ name: 'cut', type: '2', linkname: 'cut', magic: GNU }),
+    ),
+    want: { [`${long(200)}/${long(201)}`]: `120777 0:0 0+0 -> ${long(3000)}` },
+  },
+  {
+    name: 'base-256 numbers',
+    tar: archive(
+      member({
+        name: 'a',
+        patch: (header) => [at(108, base256(0xffff_ffffn, 8)), at(136, base256(-2n, 12))].map((f) => f(header)),
+      }),
+    ),
+    want: { a: '100644 4294967295:0 -2+0 0 e3b0c44298fc1c14' },
+  },
+  {
+    name: 'pax records: paths and targets that are not UTF-8, owners, times to the nanosecond',
+    tar: archive(
+      pax([
+        ['path', 'd\xff/\xc3\xa9'],
+        ['linkpath', '\xfe'],
+        ['uid', '4000000000'],
+        ['gid', '3000000'],
+        ['mtime', '-1.25'],
+      ]),
+      member({ name: 'short', type: '2', linkname: 'short' }),
+    ),
+    want: { 'd\xff/\xc3\xa9': '120777 4000000000:3000000 -2+750000000 -> \xfe' },
+  },
+  {
+    name: 'pax records: an empty value gives the header’s back, the last of a key counts',
+    tar: archive(
+      pax([
+        ['path', 'x'],
+        ['path', ''],
+        ['mtime', '5'],
+        ['mtime', '6.000000001999'],
+      ]),
+      member({ name: 'a' }),
+    ),
+    want: { a: '100644 0:0 6+1 0 e3b0c44298fc1c14' },
+  },
+  {
+    name: 'global pax records, until a member says otherwise',
+    tar: archive(
+      pax(
+        [
+          ['mtime', '10'],
+          ['comment', 'from git'],
+          ['SCHILY.xattr.user.all', '1'],
+        ],
+        'g',
+      ),
+      member({ name: 'a' }),
+      pax([['mtime', '11.5']]),
+      member({ name: 'b' }),
+      pax([['mtime', '12']], 'g'),
+      member({ name: 'c' }),
+    ),
+    want: {
+      a: '100644 0:0 10+0 0 e3b0c44298fc1c14 user.all=31',
+      b: '100644 0:0 11+500000000 0 e3b0c44298fc1c14 user.all=31',
+      c: '100644 0:0 12+0 0 e3b0c44298fc1c14 user.all=31',
+    },
+  },
+  {
+    name: 'binary xattrs, empty ones, libarchive’s, names with equals signs left to the first',
+    tar: archive(
+      pax([
+        ['SCHILY.xattr.security.capability', '\x01\0\0\x02\n\xff=\n'],
+        ['SCHILY.xattr.user.empty', ''],
+        ['LIBARCHIVE.xattr.user.space%20here', 'aGk'],
+        ['SCHILY.xattr.system.posix_acl_access', '\x02\0'],
+        ['SCHILY.xattr.trusted.overlay.opaque', 'y'],
+      ]),
+      member({ name: 'a' }),
+    ),
+    want: {
+      a:
+        '100644 0:0 0+0 0 e3b0c44298fc1c14 security.capability=010000020aff3d0a system.posix_acl_access=0200 ' +
+        'trusted.overlay.opaque=79 user.empty= user.space here=6869',
+    },
+  },
+  {
+    name: 'links whose size field says something: without a body as GNU and Go write them, with one as pax does',
+    tar: archive(
+      member({ name: 'f', body: 'hello' }),
+      member({ name: 'a', type: '1', linkname: 'f', size: 5 }),
+      member({ name: 'b', type: '1', linkname: 'f', body: 'hello' }),
+      member({ name: 'c', type: '1', linkname: 'f', body: Buffer.alloc(1500, 1) }),
+      member({ name: 's', type: '2', linkname: 'f', size: 1 }),
+      member({ name: 'd', type: '5', size: 4096 }),
+      member({ name: 'z', type: '1', linkname: 'f', size: 5 }),
+    ),
+    want: {
+      a: '100644 0:0 0+0 5 2cf24dba5fb0a30e linked:a',
+      b: '100644 0:0 0+0 5 2cf24dba5fb0a30e linked:a',
+      c: '100644 0:0 0+0 5 2cf24dba5fb0a30e linked:a',
+      d: '40644 0:0 0+0',
+      f: '100644 0:0 0+0 5 2cf24dba5fb0a30e linked:a',
+      s: '120777 0:0 0+0 -> f',
+      z: '100644 0:0 0+0 5 2cf24dba5fb0a30e linked:a',
+    },
+  },
+  {
+    name: 'a link with a size at the end of an archive without an end',
+    tar: Buffer.concat([member({ name: 'f' }), member({ name: 'z', type: '1', linkname: 'f', size: 5 })]),
+    want: {
+      f: '100644 0:0 0+0 0 e3b0c44298fc1c14 linked:f',
+      z: '100644 0:0 0+0 0 e3b0c44298fc1c14 linked:f',
+    },
+  },
+  {
+    name: 'old GNU sparse files, with extension blocks',
+    tar: archive(
+      member({ name: 's', type: 'S', magic: GNU, body: 'ab', patch: sparseHeader(10, extents(2, 1, 7, 1), 0) }),
+      Buffer.concat([
+        member({
+          name: 'e',
+          type: 'S',
+          magic: GNU,
+          size: 6,
+          patch: sparseHeader(12, extents(0, 1, 2, 1, 4, 1, 6, 1), 1),
+        }),
+        Buffer.concat([extents(8, 1), Buffer.alloc(504 - 24), Buffer.from([1]), Buffer.alloc(7)]),
+        Buffer.concat([extents(10, 1, 12, 0), Buffer.alloc(512 - 48)]),
+        Buffer.concat([latin1('abcdef'), Buffer.alloc(506)]),
+      ]),
+      member({ name: 'after', body: 'hello' }),
+    ),
+    want: {
+      after: '100644 0:0 0+0 5 2cf24dba5fb0a30e',
+      e: `100644 0:0 0+0 12 ${sha('a\0b\0c\0d\0e\0f\0')}`,
+      s: `100644 0:0 0+0 10 ${sha('\0\0a\0\0\0\0b\0\0')}`,
+    },
+  },
+  {
+    name: 'sparse files in pax records, all three versions',
+    tar: archive(
+      pax([
+        ['GNU.sparse.size', '6'],
+        ['GNU.sparse.numblocks', '2'],
+        ['GNU.sparse.offset', '1'],
+        ['GNU.sparse.numbytes', '1'],
+        ['GNU.sparse.offset', '4'],
+        ['GNU.sparse.numbytes', '1'],
+      ]),
+      member({ name: '0.0', body: 'ab' }),
+      pax([
+        ['GNU.sparse.size', '6'],
+        ['GNU.sparse.name', '0.1'],
+        ['GNU.sparse.map', '1,1,4,1'],
+      ]),
+      member({ name: 'GNUSparseFile.1/x', body: 'ab' }),
+      pax([
+        ['GNU.sparse.major', '1'],
+        ['GNU.sparse.minor', '0'],
+        ['GNU.sparse.name', '1.0'],
+        ['GNU.sparse.realsize', '6'],
+      ]),
+      member({
+        name: 'GNUSparseFile.1/y',
+        body: Buffer.concat([latin1('2\n1\n1\n4\n1\n'.padEnd(512, '\0')), latin1('ab')]),
+      }),
+      pax([
+        ['GNU.sparse.major', '1'],
+        ['GNU.sparse.minor', '0'],
+        ['GNU.sparse.name', 'hole'],
+        ['GNU.sparse.realsize', '6'],
+      ]),
+      member({ name: 'GNUSparseFile.1/z', body: '0\n'.padEnd(512, '\0') }),
+    ),
+    want: {
+      '0.0': `100644 0:0 0+0 6 ${sha('\0a\0\0b\0')}`,
+      '0.1': `100644 0:0 0+0 6 ${sha('\0a\0\0b\0')}`,
+      '1.0': `100644 0:0 0+0 6 ${sha('\0a\0\0b\0')}`,
+      hole: `100644 0:0 0+0 6 ${sha('\0\0\0\0\0\0')}`,
+    },
+  },
+  {
+    name: 'volume labels pass by',
+    tar: archive(member({ name: 'label', type: 'V', magic: GNU }), member({ name: 'a' })),
+    want: { a: '100644 0:0 0+0 0 e3b0c44298fc1c14' },
+  },
+];
+
+function sha(text: string): string {
+  return createHash('sha256').update(latin1(text)).digest('hex').slice(0, 16);
+}
+
+for (const { name, tar, want } of accepts) {
+  test(`reads ${name}`, async () => {
+    for (const size of PIECE_SIZES) {
+      assert.deepEqual(Object.fromEntries(await listing(readLayerTar(inPieces(tar, size)))), want, `pieces of ${size}`);
+    }
+  });
+}
+
+const rejects: { name: string; tar: Buffer; code: Code; message?: RegExp }[] = [
+  { name: 'what is no tar', tar: Buffer.alloc(600, 'x'), code: 'ARCHIVE_INVALID', message: /no tar archive/ },
+  {
+    name: 'less than a header',
+    tar: Buffer.alloc(100, 'x'),
+    code: 'ARCHIVE_INVALID',
+    message: /cut short: it ends at byte 100/,
+  },
+  {
+    name: 'a wrong checksum',
+    tar: archive(member({ name: 'a' }), member({ name: 'b', checksum: 'wrong' })),
+    code: 'ARCHIVE_INVALID',
+    message: /header at byte 512: header with a wrong checksum/,
+  },
+  {
+    name: 'a cut body',
+    tar: member({ name: 'a', body: Buffer.alloc(600, 1) }).subarray(0, 1100),
+    code: 'ARCHIVE_INVALID',
+    message: /ends at byte 1100, in the member at 0/,
+  },
+  { name: 'a cut padding', tar: member({ body: 'x' }).subarray(0, 600), code: 'ARCHIVE_INVALID' },
+  { name: 'a cut header', tar: archive(member({})).subarray(0, 100), code: 'ARCHIVE_INVALID' },
+  { name: 'an end after a pax header', tar: archive(pax([['path', 'a']])), code: 'ARCHIVE_INVALID' },
+  { name: 'a pax header without a member', tar: pax([['path', 'a']]), code: 'ARCHIVE_INVALID' },
+  {
+    name: 'a single zero block, then a member',
+    tar: Buffer.concat([member({ name: 'a' }), Buffer.alloc(512), member({ name: 'b' })]),
+    code: 'ARCHIVE_INVALID',
+    message: /single block of zeros/,
+  },
+  ...[
+    { name: 'letters in the size', patch: at(124, latin1('00000000xyz\0')) },
+    { name: 'a negative size', patch: at(124, base256(-1n, 12)) },
+    { name: 'a size beyond every limit', patch: at(124, base256(2n ** 60n, 12)) },
+    { name: 'a base-256 size with high bits', patch: at(124, Buffer.from('8100000000000000000000ff', 'hex')) },
+    { name: 'letters in the mode', patch: at(100, latin1('rw-r--r-')) },
+    { name: 'a negative owner', patch: at(108, base256(-5n, 8)) },
+    { name: 'an owner beyond 32 bits', patch: at(116, base256(2n ** 32n, 8)) },
+  ].map(({ name, patch }) => ({ name, tar: archive(member({ patch })), code: 'ARCHIVE_INVALID' as const })),
+  { name: 'an empty name', tar: archive(member({ name: '' })), code: 'ARCHIVE_INVALID', message: /has no name/ },
+  { name: 'an empty link target', tar: archive(member({ type: '2' })), code: 'ARCHIVE_INVALID' },
+  { name: 'a directory with a body', tar: archive(member({ name: 'd/', body: 'x' })), code: 'ARCHIVE_INVALID' },
+  ...['..', 'a/../b', '../a', './..'].map((name) => ({
+    name: `the path ${name}`,
+    tar: archive(member({ name })),
+    code: 'PATH_UNSAFE' as const,
+  })),
+  { name: 'a hard link out of the tree', tar: archive(member({ type: '1', linkname: '../x' })), code: 'PATH_UNSAFE' },
+  { name: 'a NUL in a pax path', tar: archive(pax([['path', 'a\0b']]), member({})), code: 'PATH_UNSAFE' },
+  {
+    name: 'a NUL in a link target',
+    tar: archive(pax([['linkpath', 'a\0b']]), member({ type: '2' })),
+    code: 'ARCHIVE_INVALID',
+  },
+  { name: 'a name of 256 bytes', tar: archive(pax([['path', long(256)]]), member({})), code: 'LIMIT_EXCEEDED' },
+  {
+    name: 'a path of 2049 names',
+    tar: archive(pax([['path', 'a/'.repeat(2049)]]), member({})),
+    code: 'LIMIT_EXCEEDED',
+  },
+  {
+    name: 'a link target of 4096 bytes',
+    tar: archive(pax([['linkpath', long(4096)]]), member({ type: '2' })),
+    code: 'LIMIT_EXCEEDED',
+  },
+  {
+    name: 'a pax header of more than 1 MiB',
+    tar: archive(member({ type: 'x', size: 2 ** 20 + 1 })),
+    code: 'LIMIT_EXCEEDED',
+    message: /1048577 bytes/,
+  },
+  {
+    name: 'an xattr of 64 KiB',
+    tar: archive(pax([['SCHILY.xattr.user.a', long(65536)]]), member({})),
+    code: 'LIMIT_EXCEEDED',
+  },
+  ...['5 a=b\n', '6 a=b', '99 a=b\n', '6 =ab\n', '6 abc\n', '06 a=b\n', '-6 a=b\n', ' a=b\n', '5 a=\n\n'].map(
+    (body) => ({
+      name: `the pax record ${JSON.stringify(body)}`,
+      tar: archive(member({ type: 'x', body }), member({})),
+      code: 'ARCHIVE_INVALID' as const,
+    }),
+  ),
+  ...[
+    ['mtime', '1,5'],
+    ['mtime', 'now'],
+    ['mtime', '12345678901234567890'],
+    ['uid', '-1'],
+    ['uid', '4294967296'],
+    ['gid', '1.0'],
+    ['size', 'x'],
+  ].map(([key, value]) => ({
+    name: `the pax ${key} ${value}`,
+    tar: archive(pax([[key as string, value as string]]), member({})),
+    code: 'ARCHIVE_INVALID' as const,
+  })),
+  ...['path', 'linkpath', 'size', 'GNU.sparse.size'].map((key) => ({
+    name: `a global pax ${key}`,
+    tar: archive(pax([[key, '1']], 'g'), member({})),
+    code: 'ARCHIVE_UNSUPPORTED' as const,
+  })),
+  {
+    name: 'a pax size on a link',
+    tar: archive(pax([['size', '5']]), member({ type: '1', linkname: 'a' })),
+    code: 'ARCHIVE_UNSUPPORTED',
+  },
+  {
+    name: 'a pax size on a directory',
+    tar: archive(pax([['size', '5']]), member({ type: '5' })),
+    code: 'ARCHIVE_UNSUPPORTED',
+  },
+  ...['D', 'M', 'N', 'X', '9', 'Z'].map((type) => ({
+    name: `type ${type}`,
+    tar: archive(member({ type, magic: GNU })),
+    code: 'ARCHIVE_UNSUPPORTED' as const,
+  })),
+  {
+    name: 'a device number beyond Linux',
+    tar: archive(member({ type: '3', devmajor: 4096 })),
+    code: 'ARCHIVE_UNSUPPORTED',
+  },
+  ...[
+    { name: 'overlap', map: extents(0, 2, 1, 1) },
+    { name: 'leave the file', map: extents(0, 2, 9, 2) },
+    { name: 'hold more than is stored', map: extents(0, 2, 4, 2) },
+    { name: 'are no numbers', map: Buffer.concat([latin1('xxxxxxxxxxx\0'), size12(1)]) },
+  ].map(({ name, map }) => ({
+    name: `GNU sparse extents that ${name}`,
+    tar: archive(member({ type: 'S', magic: GNU, body: 'abc', patch: sparseHeader(10, map, 0) })),
+    code: 'ARCHIVE_INVALID' as const,
+  })),
+  {
+    name: 'a sparse header whose extension is missing',
+    tar: member({ type: 'S', magic: GNU, patch: sparseHeader(10, extents(0, 0), 1) }),
+    code: 'ARCHIVE_INVALID',
+  },
+  ...['1', '1,2,3', 'a,1', '5,1,0,1'].map((map) => ({
+    name: `the pax sparse map ${map}`,
+    tar: archive(
+      pax([
+        ['GNU.sparse.size', '6'],
+        ['GNU.sparse.map', map],
+      ]),
+      member({ body: 'a' }),
+    ),
+    code: 'ARCHIVE_INVALID' as const,
+  })),
+  ...['x\n', '1\n0\n', '9999999\n', '1\n0\n1\n'.padEnd(513, '\0'), '12345678901234567\n'].map((body) => ({
+    name: `the sparse map ${JSON.stringify(body.slice(0, 20))} in a body`,
+    tar: archive(
+      pax([
+        ['GNU.sparse.major', '1'],
+        ['GNU.sparse.minor', '0'],
+        ['GNU.sparse.realsize', '0'],
+      ]),
+      member({ body }),
+    ),
+    code: 'ARCHIVE_INVALID' as const,
+  })),
+  {
+    name: 'a sparse version of the future',
+    tar: archive(
+      pax([
+        ['GNU.sparse.major', '2'],
+        ['GNU.sparse.minor', '0'],
+      ]),
+      member({}),
+    ),
+    code: 'ARCHIVE_UNSUPPORTED',
+  },
+];
+
+for (const { name, tar, code, message } of rejects) {
+  test(`refuses ${name}`, async () => {
+    for (const size of PIECE_SIZES) {
+      const expected = { code, ...(message && { message }) };
+      await assert.rejects(listing(readLayerTar(inPieces(tar, size))), expected, `pieces of ${size}`);
+    }
+  });
+}
+
+test('what the format cannot hold is counted, not lost in silence', async () => {
+  const skipped: Skipped[] = [];
+  const tar = Buffer.concat([
+    archive(
+      pax([
+        ['SCHILY.xattr.system.nfs4_acl', 'x'],
+        ['SCHILY.xattr.user.', 'x'],
+        ['SCHILY.acl.access', 'user::rw-'],
+      ]),
+      member({ name: 'a' }),
+    ),
+    Buffer.alloc(1024),
+    latin1('junk'),
+  ]);
+  const want = { a: '100644 0:0 0+0 0 e3b0c44298fc1c14' };
+  const entries = readLayerTar(inPieces(tar, 512), { onSkipped: (what) => skipped.push(what) });
+  assert.deepEqual(Object.fromEntries(await listing(entries)), want);
+  assert.deepEqual(
+    skipped.map((what) => what.slice(0, 30)),
+    [
+      'an extended attribute outside ',
+      'an extended attribute outside ',
+      'an ACL in text form (SCHILY.ac',
+      'bytes after the end of the arc',
+    ],
+  );
+});
+
+test('a body may be left unread, or half read', async () => {
+  const tar = archive(...['a', 'b', 'c', 'd'].map((name) => member({ name, body: Buffer.alloc(200_000, name) })));
+  const seen: string[] = [];
+  for await (const entry of readLayerTar(inPieces(tar, 4096))) {
+    assert.equal(entry.kind, 'file');
+    if (entry.kind !== 'file') continue;
+    const name = entry.path.join('/');
+    if (name === 'b') for await (const piece of entry.body) if (piece.length > 0) break;
+    if (name === 'c') assert.equal((await bodyOf(entry.body)).toString(), 'c'.repeat(200_000));
+    seen.push(name);
+  }
+  assert.deepEqual(seen, ['a', 'b', 'c', 'd']);
+});
+
+test('giving up closes the source', async () => {
+  let closed = false;
+  async function* source() {
+    try {
+      for (;;) yield member({ name: 'a', body: Buffer.alloc(100_000) });
+    } finally {
+      closed = true;
+    }
+  }
+  for await (const entry of readLayerTar(source())) if (entry.kind === 'file') break;
+  assert.equal(closed, true);
+});
+
+test('a failing source fails the layer with its own error', async () => {
+  const failure = new Error('the network');
+  async function* source() {
+    yield member({ name: 'a', body: Buffer.alloc(100_000) }).subarray(0, 5000);
+    throw failure;
+  }
+  await assert.rejects(
+    listing(readLayerTar(source())),
+    (error: Error & { cause?: unknown }) => error === failure || error.cause === failure,
+  );
+});
+
+test('an aborted read ends as canceled', async () => {
+  const stop = new AbortController();
+  const entries = readLayerTar(inPieces(archive(member({ body: Buffer.alloc(5000) })), 512), { signal: stop.signal });
+  stop.abort();
+  await assert.rejects(listing(entries), { code: 'CANCELED' });
+});
