@@ -3,6 +3,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
+/** `../../cli/main.js` seen from `src`: the command that the build writes, started as a program and never imported. */
+const BUILT_COMMAND = 'cli/main.ts';
+
 /** Files below `directories` whose names end with one of `endings`, sorted. */
 export function filesBelow(directories: readonly string[], endings: readonly string[]): string[] {
   const found: string[] = [];
@@ -31,7 +34,8 @@ export function importsOf(path: string): { readonly files: string[]; readonly pa
   return {
     files: names
       .filter((name) => name.startsWith('.'))
-      .map((name) => join(dirname(path), name.replace(/\.js$/, '.ts'))),
+      .map((name) => join(dirname(path), name.replace(/\.js$/, '.ts')))
+      .filter((file) => file !== BUILT_COMMAND),
     packages: names.filter((name) => !name.startsWith('.')),
   };
 }
