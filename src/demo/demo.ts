@@ -96,7 +96,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
   await publishImage(image, `docker://${near.host}/${ORIGINAL}`, signal);
   await rm(place('layers'), { recursive: true });
   await mkdir(place('home'));
-  await using naiad = new PrivateNaiad(place('home'));
+  await using naiad = await PrivateNaiad.create(place('home'));
   onStep('converting it: naiad convert');
   const converted = await naiad.json<{ targetSize: number; seconds: number }>(
     ['convert', `docker://${near.host}/${ORIGINAL}`, `docker://${near.host}/${CONVERTED}`],

@@ -1,9 +1,11 @@
 // Mounting as a user does, by the built command, with cache and state of the demo's own.
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { NaiadError } from '../base/errors.ts';
+import { systemError } from '../base/system-error.ts';
 import { reportedError, runProgram } from './child.ts';
 
 const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
@@ -19,15 +21,26 @@ interface MountOutput {
 export class PrivateNaiad implements AsyncDisposable {
   readonly mountpoint: string;
   readonly #home: string;
+  /** Beside the others: the name of a socket in it has to be short. */
+  readonly #state: string;
   readonly #env: NodeJS.ProcessEnv;
   #mountTried = false;
 
-  /** `home` is a directory that nobody else uses. */
-  constructor(home: string) {
+  private constructor(home: string, state: string) {
     this.#home = home;
+    this.#state = state;
     this.mountpoint = join(home, 'mnt');
-    const own = { NAIAD_CACHE: join(home, 'cache'), NAIAD_STATE: join(home, 'run'), TMPDIR: home };
+    const own = { NAIAD_CACHE: join(home, 'cache'), NAIAD_STATE: state, TMPDIR: home };
     this.#env = { ...process.env, ...own };
+  }
+
+  /** `home` is a directory that nobody else uses. @throws NaiadError PERMISSION, NO_SPACE, IO */
+  static async create(home: string): Promise<PrivateNaiad> {
+    try {
+      return new PrivateNaiad(home, await mkdtemp(join(tmpdir(), 'naiad-')));
+    } catch (error) {
+      throw systemError(error, `making a directory in ${tmpdir()}`);
+    }
   }
 
   /** `naiad --json ARGS`. @throws the NaiadError it reported */
@@ -51,11 +64,11 @@ export class PrivateNaiad implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#mountTried) return;
     try {
-      await this.json(['umount', '--all', '--lazy']);
+      if (this.#mountTried) await this.json(['umount', '--all', '--lazy']);
     } finally {
       await this.#waitForProcesses();
+      await rm(this.#state, { recursive: true, force: true });
     }
   }
 

@@ -11,7 +11,7 @@ import { every, fuse, program, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
-const needs = every(root(), fuse(), program('chroot'), program('tar'));
+const needs = every(root(), fuse(), program('chroot'), program('tar'), program('unshare'));
 const FAST = ['--bandwidth', '1gbit', '--latency', '1ms'];
 
 const scratch = temporaryDir('demo');
@@ -112,14 +112,14 @@ test('where nothing can be mounted, the demo says why, after converting, and lea
   ...needs,
 }, async () => {
   const { tmp, env } = ownTmp('unmountable');
-  // A mount table of its own, in which the device of FUSE is an empty file.
-  const script = 'mount --bind /dev/null /dev/fuse && exec "$@"';
+  // A mount table of its own, in which there are hardly any devices.
+  const script = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"';
   const line = ['-m', 'sh', '-c', script, 'sh', process.execPath, NAIAD, 'demo', ...FAST];
-  const { code, stdout, stderr } = await runTool('unshare', line, { env, okay: [1, 13] });
+  const { stdout, stderr } = await runTool('unshare', line, { env, okay: [13] });
   assert.equal(stdout, '');
   const lines = stderr.trimEnd().split('\n');
   const at = lines.findIndex((text) => text.startsWith('error['));
-  assert.match(lines[at] ?? '', code === 13 ? /^error\[DRIVER_UNAVAILABLE\]: / : /^error\[MOUNT_FAILED\]: /, stderr);
+  assert.match(lines[at] ?? '', /^error\[DRIVER_UNAVAILABLE\]: /, stderr);
   assert.match(lines[at + 1] ?? '', /^hint: /, stderr);
   assert.ok(lines.includes('converting it: naiad convert'), stderr);
   assertNothingLeft(tmp);
@@ -127,12 +127,10 @@ test('where nothing can be mounted, the demo says why, after converting, and lea
 
 /** Each waits for a line of the demo, then some milliseconds: that long steps are hit in their middle. */
 for (const { after: line, delayMs, signal, exit } of [
-  { after: 'building', delayMs: 0, signal: 'SIGINT', exit: 130 },
   { after: 'building', delayMs: 1200, signal: 'SIGINT', exit: 130 },
   { after: 'converting', delayMs: 700, signal: 'SIGTERM', exit: 143 },
   { after: 'full pull', delayMs: 300, signal: 'SIGINT', exit: 130 },
   { after: 'lazy', delayMs: 100, signal: 'SIGINT', exit: 130 },
-  { after: 'lazy', delayMs: 500, signal: 'SIGINT', exit: 130 },
   { after: 'mounted', delayMs: 0, signal: 'SIGINT', exit: 130 },
   { after: 'mounted', delayMs: 300, signal: 'SIGTERM', exit: 143 },
 ] as const) {
@@ -140,8 +138,7 @@ for (const { after: line, delayMs, signal, exit } of [
     ...needs,
   }, async () => {
     const { tmp, env } = ownTmp(`${line.replace(' ', '-')}-${delayMs}`);
-    const slow = ['--bandwidth', '100mbit', '--latency', '20ms'];
-    const child = startNaiad(['demo', ...(line === 'mounted' || line === 'lazy' ? slow : FAST)], env);
+    const child = startNaiad(['demo', ...FAST], env);
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (piece: string) => {
       stderr += piece;
