@@ -7,16 +7,22 @@ export interface CountingProxy extends AsyncDisposable {
   readonly host: string;
   /** Bytes sent to clients since the start or the last `reset`, headers included. */
   received(): number;
+  /** Bytes that clients sent. */
+  sent(): number;
   reset(): void;
   /** Cuts every connection and accepts no more. */
   cut(): void;
 }
 
-/** Forwards to `host` (`address:port`); `onBytes` sees each piece on its way to the client. */
-export async function countingProxy(host: string, onBytes: (total: number) => void = () => {}): Promise<CountingProxy> {
+/** Forwards to `host` (`address:port`); `onBytes` is called with the bytes in each direction so far. */
+export async function countingProxy(
+  host: string,
+  onBytes: (totals: { received: number; sent: number }) => void = () => {},
+): Promise<CountingProxy> {
   const [address = '', port = ''] = host.split(':');
   const sockets = new Set<Socket>();
   let received = 0;
+  let sent = 0;
   const server = createServer((client) => {
     const upstream = connect(Number(port), address);
     for (const socket of [client, upstream]) {
@@ -29,7 +35,11 @@ export async function countingProxy(host: string, onBytes: (total: number) => vo
     }
     upstream.on('data', (piece) => {
       received += piece.length;
-      onBytes(received);
+      onBytes({ received, sent });
+    });
+    client.on('data', (piece) => {
+      sent += piece.length;
+      onBytes({ received, sent });
     });
     client.pipe(upstream).pipe(client);
     client.on('close', () => upstream.destroy());
@@ -46,8 +56,10 @@ export async function countingProxy(host: string, onBytes: (total: number) => vo
   return {
     host: `127.0.0.1:${bound.port}`,
     received: () => received,
+    sent: () => sent,
     reset: () => {
       received = 0;
+      sent = 0;
     },
     cut,
     async [Symbol.asyncDispose]() {
