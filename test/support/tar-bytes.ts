@@ -96,3 +96,18 @@ export function archive(...parts: readonly Uint8Array[]): Buffer {
 export async function* inPieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
+
+/** Patches a header at an offset. */
+export const at = (offset: number, bytes: Uint8Array) => (header: Uint8Array) => header.set(bytes, offset);
+
+export const size12 = (value: number): Buffer => latin1(`${value.toString(8).padStart(11, '0')}\0`);
+
+/** Extents of an old GNU sparse header or extension: offset and size of each. */
+export const extents = (...numbers: readonly number[]): Buffer => Buffer.concat(numbers.map(size12));
+
+/** Patches a header into one of an old GNU sparse file. */
+export const sparseHeader = (realSize: number, map: Buffer, isExtended: number) => (header: Uint8Array) => {
+  header.set(map, 386);
+  header[482] = isExtended;
+  header.set(size12(realSize), 483);
+};
