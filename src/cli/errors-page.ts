@@ -38,7 +38,7 @@ export function errorsPage(): string {
     '| 0 | | | done |',
     ...kinds.map(([kind, { exit, errno, doc }]) => `| ${exit} | ${kind} | ${errno} | ${doc} |`),
     '',
-    'Interrupted by SIGINT the code is 130, by SIGTERM 143, by SIGHUP 129; a second signal ends naiad at once, without cleanup.',
+    'Interrupted by SIGINT the code is 130, by SIGTERM 143, by SIGHUP 129; a second signal, half a second later or more, ends naiad at once, without cleanup.',
     'When the reader of stdout goes away (`naiad ls … | head`) it is 141, silently. `naiad run` ends with the exit code of the',
     'container.',
     '',

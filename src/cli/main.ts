@@ -40,16 +40,23 @@ export async function main(argv: readonly string[]): Promise<never> {
   process.exit(stdoutClosed() ?? exit);
 }
 
+/** Within this time after the first, further signals are taken for its echo. */
+const SIGNAL_ECHO_MS = 500;
+
 function watchSignals(stop: AbortController): () => StopSignal | undefined {
   let received: StopSignal | undefined;
+  let receivedAt = 0;
   for (const name of STOP_SIGNALS) {
     process.on(name, () => {
       if (received !== undefined) {
+        // One Ctrl-C can come twice: from the terminal, and passed on by npm. A person's second is later.
+        if (performance.now() - receivedAt < SIGNAL_ECHO_MS) return;
         process.removeAllListeners(name);
         process.kill(process.pid, name);
         return;
       }
       received = name;
+      receivedAt = performance.now();
       stop.abort(canceled(name));
     });
   }
