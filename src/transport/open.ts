@@ -8,7 +8,6 @@ import { LayoutSource } from './layout-source.ts';
 import { LayoutTarget } from './layout-target.ts';
 import { formatPlace, locate, type Place } from './locate.ts';
 import { directoryMembers, tarMembers } from './members.ts';
-import { RegistrySource, RegistryTarget } from './registry-transport.ts';
 import type { ImageSource, ImageTarget } from './transport.ts';
 
 export interface OpenOptions {
@@ -24,8 +23,10 @@ export async function openSource(reference: string | Place, options: OpenOptions
   const place = typeof reference === 'string' ? locate(reference) : reference;
   const name = formatPlace(place);
   switch (place.transport) {
-    case 'docker':
+    case 'docker': {
+      const { RegistrySource } = await registryTransport();
       return new RegistrySource(place.reference, options.registry);
+    }
     case 'oci':
       await mustExist(place.directory, 'directory');
       return new LayoutSource(name, directoryMembers(place.directory), place.tag);
@@ -51,8 +52,10 @@ export async function openSource(reference: string | Place, options: OpenOptions
 export async function openTarget(reference: string | Place, options: OpenOptions = {}): Promise<ImageTarget> {
   const place = typeof reference === 'string' ? locate(reference) : reference;
   switch (place.transport) {
-    case 'docker':
+    case 'docker': {
+      const { RegistryTarget } = await registryTransport();
       return await RegistryTarget.open(place.reference, options.registry);
+    }
     case 'oci':
       return await LayoutTarget.open(place);
     case 'oci-archive':
@@ -65,6 +68,11 @@ export async function openTarget(reference: string | Place, options: OpenOptions
     case 'file':
       throw plainPath(place.file);
   }
+}
+
+/** The HTTP client takes 60 ms to load: not for images that are on this machine. */
+function registryTransport() {
+  return import('./registry-transport.ts');
 }
 
 function plainPath(path: string): NaiadError {
