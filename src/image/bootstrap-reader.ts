@@ -184,7 +184,9 @@ export class Bootstrap {
     const link = this.#locate(nid);
     if ((link.mode & S_IFMT) !== S_IFLNK) throw this.#invalid(nid, 'no symlink');
     const { at, length } = this.#dataBlock(link, 0);
-    return bytesToString(this.bytes.subarray(at, at + length));
+    const target = bytesToString(this.bytes.subarray(at, at + length));
+    if (target.includes('\0')) throw this.#invalid(nid, 'a symlink with a NUL in its target');
+    return target;
   }
 
   xattrs(nid: number): Xattr[] {

@@ -34,7 +34,7 @@ async function fuzz(
   progressFile: string,
 ): Promise<FuzzReport> {
   const target = fuzzTarget(name);
-  const seeds = readSeeds(name);
+  const seeds = readSeeds(target);
   const progress = openSync(progressFile, 'w');
   const mark = Buffer.alloc(8);
   const codes: Record<string, number> = {};

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { ChunkMapFile } from '../../src/cache/chunk-map-file.ts';
 import { createCompressor, digestOf } from '../../src/codec/codec.ts';
@@ -99,7 +99,20 @@ async function layers(): Promise<void> {
   await runTool('bash', ['-ec', STAGE], { cwd: stage });
   const tar = async (name: string, ...args: string[]) => {
     const path = join(SCRATCH, name);
-    await runTool('tar', ['--sort=name', '--numeric-owner', '-b1', '-C', stage, '-cf', path, ...args]);
+    // In a pid namespace of its own: names of sparse files' headers hold the process id.
+    await runTool('unshare', [
+      '--pid',
+      '--fork',
+      'tar',
+      '--sort=name',
+      '--numeric-owner',
+      '-b1',
+      '-C',
+      stage,
+      '-cf',
+      path,
+      ...args,
+    ]);
     put('layer', name, readFileSync(path));
   };
   const pax = [
@@ -116,7 +129,7 @@ async function layers(): Promise<void> {
   await tar('ustar.tar', '--format=ustar', '--exclude=far', 'd', 'many', 'p', 'n', 'l');
   await tar('v7.tar', '--format=v7', 'd/f', 'd/g', 'd/e', 'l');
   for (const [name, level] of [
-    ['gzip', '-9'],
+    ['gzip', '-9n'],
     ['zstd', '-19'],
   ] as const) {
     const { stdout } = await runTool('bash', ['-c', `${name} ${level} -c < ${join(SCRATCH, 'pax.tar')} | base64 -w0`]);
@@ -218,6 +231,20 @@ function chunkMap(): void {
   put('chunk-map', 'some', readFileSync(path));
 }
 
+async function archives(): Promise<void> {
+  const root = join(SCRATCH, 'stage', 'd', 'e');
+  const [ours, plain, docker] = ['naiad', 'oci', 'docker'].map((name) => join(SCRATCH, `${name}.archive`));
+  const naiad = join('dist', 'cli', 'main.js');
+  await runTool(process.execPath, [naiad, 'convert', '--quiet', `dir:${root}`, `oci-archive:${ours}:x`]);
+  const layout = join(SCRATCH, 'archives');
+  await runTool('umoci', ['init', '--layout', layout]);
+  await runTool('umoci', ['new', '--image', `${layout}:x`]);
+  await runTool('umoci', ['raw', 'add-layer', '--image', `${layout}:x`, join(SCRATCH, 'v7.tar')]);
+  await runTool('skopeo', ['copy', '--quiet', `oci:${layout}:x`, `oci-archive:${plain}:x`]);
+  await runTool('skopeo', ['copy', '--quiet', `oci:${layout}:x`, `docker-archive:${docker}:some/image:x`]);
+  for (const path of [ours, plain, docker]) if (path) put('archive', basename(path, '.archive'), readFileSync(path));
+}
+
 async function nydus(): Promise<void> {
   if (!findProgram('nydus-image')) {
     console.error('nydus-image is not on PATH: its seeds stay as they are');
@@ -260,6 +287,7 @@ try {
   streams();
   documents();
   chunkMap();
+  await archives();
   await nydus();
   for (const target of readdirSync(ROOT)) console.log(`${target}: ${readdirSync(join(ROOT, target)).join(' ')}`);
 } finally {

@@ -33,6 +33,7 @@ export async function runFuzz(
   options: { seed: string; seconds: number; first?: number },
 ): Promise<FuzzResult> {
   const { seed, seconds, first = 0 } = options;
+  const target = fuzzTarget(name);
   using scratch = temporaryDir('fuzz');
   const progress = join(scratch.path, 'progress');
   const args = [name, 'fuzz', seed, `${first}`, `${seconds}`, progress];
@@ -45,7 +46,7 @@ export async function runFuzz(
   for (const failure of report.failures) {
     if (causes.has(cause(failure.what))) continue;
     causes.add(cause(failure.what));
-    const input = makeInput(fuzzTarget(name), readSeeds(name), seed, failure.iteration);
+    const input = makeInput(target, readSeeds(target), seed, failure.iteration);
     const shrunk = await shrink(name, input, failure.what, scratch.path);
     failures.push({ ...failure, ...save(name, shrunk) });
   }

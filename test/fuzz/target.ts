@@ -3,8 +3,9 @@ import { NaiadError } from '../../src/base/errors.ts';
 import { MiB } from '../../src/base/units.ts';
 
 export interface FuzzTarget {
-  /** Also the folder of its seeds, fixtures/fuzz/NAME. */
+  /** Also the folder of its seeds, fixtures/fuzz/NAME, unless it shares those of `seedsOf`. */
   readonly name: string;
+  readonly seedsOf?: string;
   /** Parses everything that `input` holds. Must return, or throw a NaiadError that is no BUG. */
   readonly run: (input: Buffer) => void | Promise<void>;
   /** Pieces of text or bytes that mean something to the parser; spliced into inputs. */

@@ -1,10 +1,12 @@
 import type { FuzzTarget } from '../target.ts';
+import { archiveTarget } from './archive.ts';
 import { blobTarget } from './blob.ts';
 import { bootstrapTarget } from './bootstrap.ts';
 import { chunkMapTarget } from './chunk-map.ts';
 import { challengeTarget, documentTarget, referenceTarget } from './documents.ts';
 import { layerTarget } from './layer.ts';
 import { chunkTarget, streamTarget } from './streams.ts';
+import { unpackTarget } from './unpack.ts';
 
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   bootstrapTarget,
@@ -16,6 +18,8 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   referenceTarget,
   challengeTarget,
   chunkMapTarget,
+  archiveTarget,
+  unpackTarget,
 ];
 
 export function fuzzTarget(name: string): FuzzTarget {

@@ -11,7 +11,7 @@ import { recordsByBlob } from '../../../src/image/chunk-records.ts';
 import type { Device } from '../../../src/image/device.ts';
 import type { FuzzTarget } from '../target.ts';
 
-function readerOf(blob: Buffer): BlobReader {
+export function readerOf(blob: Buffer): BlobReader {
   return {
     name: 'fuzzed',
     readAt: ({ offset, size }) => {
@@ -20,6 +20,11 @@ function readerOf(blob: Buffer): BlobReader {
       return Promise.resolve(blob.subarray(offset, offset + size));
     },
   };
+}
+
+export function splitInput(input: Buffer): { bytes: Buffer; blob: Buffer } {
+  const end = input.length < 4 ? 0 : 4 + input.readUInt32LE(0);
+  return { bytes: input.subarray(4, end), blob: input.subarray(end) };
 }
 
 async function readChunks({ chunks, compressor, digester }: Device, blob: BlobReader): Promise<void> {
@@ -35,8 +40,7 @@ async function readChunks({ chunks, compressor, digester }: Device, blob: BlobRe
 export const blobTarget: FuzzTarget = {
   name: 'blob',
   async run(input) {
-    const end = input.length < 4 ? 0 : 4 + input.readUInt32LE(0);
-    const [bytes, blob] = [input.subarray(4, end), input.subarray(end)];
+    const { bytes, blob } = splitInput(input);
     const reader = readerOf(blob);
     let failure: unknown;
     try {
