@@ -127,12 +127,9 @@ test('where nothing can be mounted, the demo says why, after converting, and lea
 
 /** Each waits for a line of the demo, then some milliseconds: that long steps are hit in their middle. */
 for (const { after: line, delayMs, signal, exit } of [
-  { after: 'building', delayMs: 1200, signal: 'SIGINT', exit: 130 },
   { after: 'converting', delayMs: 700, signal: 'SIGTERM', exit: 143 },
-  { after: 'full pull', delayMs: 300, signal: 'SIGINT', exit: 130 },
   { after: 'lazy', delayMs: 100, signal: 'SIGINT', exit: 130 },
   { after: 'mounted', delayMs: 0, signal: 'SIGINT', exit: 130 },
-  { after: 'mounted', delayMs: 300, signal: 'SIGTERM', exit: 143 },
 ] as const) {
   test(`${signal} ${delayMs} ms after "${line}" ends the demo with ${exit} and leaves nothing`, {
     ...needs,
