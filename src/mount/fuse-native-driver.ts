@@ -1,11 +1,11 @@
 // The portable driver: JavaScript handlers over the npm package fuse-native and libfuse 2.
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import type { Driver, DriverMount } from './driver.ts';
 import { FuseHandlers } from './fuse-native-handlers.ts';
-import { mountAt, readMountTable } from './mount-table.ts';
+import { mountAt } from './mount-table.ts';
 
 /** What the package's handlers call when they are done: status first, then the buffer they were given. */
 type Signal = (status: number, buffer: ArrayBufferLike) => void;
@@ -19,7 +19,7 @@ const FUSE_DEVICE = '/dev/fuse';
 /** Nothing in an image changes, so the kernel may keep all it has learnt. */
 const CACHE_SEC = 86_400;
 /** How often to look whether somebody unmounted: the package does not tell. */
-const WATCH_INTERVAL_MS = 500;
+const WATCH_INTERVAL_MS = 250;
 
 export const fuseNativeDriver: Driver = {
   name: 'fuse-native',
@@ -51,12 +51,12 @@ export const fuseNativeDriver: Driver = {
     const handlers = new FuseHandlers(fs);
     const Fuse = withSafeXattrs(loadPackage(), handlers);
     const fuse = new Fuse(target, handlers.operations(), fuseOptions(process.geteuid?.() === 0));
+    const before = new Set(fuseDescriptors());
     await new Promise<void>((resolve, reject) => {
       fuse.mount((error) => (error ? reject(mountFailed(target, error)) : resolve()));
     });
-    const entry = mountAt(target);
-    if (!entry) throw mountFailed(target, new Error('it is not in the list of mounts'));
-    return new FuseNativeMount(entry.device);
+    if (!mountAt(target)) throw mountFailed(target, new Error('it is not in the list of mounts'));
+    return new FuseNativeMount(fuseDescriptors().find((fd) => !before.has(fd)));
   },
 };
 
@@ -64,17 +64,14 @@ class FuseNativeMount implements DriverMount {
   readonly ended: Promise<void>;
   #released = false;
 
-  constructor(device: string) {
-    this.ended = this.#watch(device);
+  constructor(fd: string | undefined) {
+    this.ended = this.#watch(fd);
   }
 
-  /** A lazily unmounted file system leaves the table while processes still use it; its connection tells. */
-  async #watch(device: string): Promise<void> {
-    const connection = `/sys/fs/fuse/connections/${device.split(':')[1]}`;
-    const seenConnection = existsSync(connection);
-    while (!this.#released) {
-      const mounted = readMountTable().some((entry) => entry.device === device);
-      if (!mounted && !(seenConnection && existsSync(connection))) return;
+  /** libfuse closes its descriptor when the kernel has let go of the mount; a lazily unmounted one is gone from the list
+   *  of mounts long before. */
+  async #watch(fd: string | undefined): Promise<void> {
+    while (fd !== undefined && !this.#released && fuseDescriptors().includes(fd)) {
       await sleep(WATCH_INTERVAL_MS, undefined, { ref: false });
     }
   }
@@ -83,6 +80,17 @@ class FuseNativeMount implements DriverMount {
     this.#released = true;
     return Promise.resolve();
   }
+}
+
+/** This process' descriptors of the FUSE device. */
+function fuseDescriptors(): string[] {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === FUSE_DEVICE;
+    } catch {
+      return false; // The one readdir used.
+    }
+  });
 }
 
 /** The package copies xattrs past the end of buffers that are too small; these two handlers of its own do not. */

@@ -2,12 +2,13 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
-import { mountPaths, stateDir } from '../store/paths.ts';
+import { mountPaths } from '../store/paths.ts';
 import { callMountApi, type MountStatus } from './mount-api.ts';
 import { isServed, listRecords, type MountRecord, mountIdOf, readRecord } from './mount-record.ts';
 import { mountAt } from './mount-table.ts';
 import { resolveMountpoint } from './mountpoint.ts';
 import { cleanDead, forgetGone } from './recover.ts';
+import { stateRoot } from './state-root.ts';
 import { unmount } from './unmount.ts';
 
 const STATUS_TIMEOUT_MS = 5000;
@@ -20,7 +21,7 @@ export type ListedMount =
 
 /** Every mount, by mountpoint. Records that mean nothing any more are removed. */
 export async function listMounts(): Promise<ListedMount[]> {
-  const state = stateDir();
+  const state = stateRoot();
   forgetGone(state);
   return await Promise.all(listRecords(state).map((record) => look(state, record)));
 }
@@ -47,7 +48,7 @@ export async function endMount(
   directory: string,
   options: { readonly lazy: boolean },
 ): Promise<MountRecord | undefined> {
-  const state = stateDir();
+  const state = stateRoot();
   const mountpoint = resolveMountpoint(directory);
   const record = readRecord(state, mountIdOf(mountpoint));
   if (!record) {
@@ -68,7 +69,7 @@ export async function endMount(
 export async function endAllMounts(options: {
   readonly lazy: boolean;
 }): Promise<{ mount: MountRecord; error?: NaiadError }[]> {
-  const state = stateDir();
+  const state = stateRoot();
   const results: { mount: MountRecord; error?: NaiadError }[] = [];
   // The last one first: an image may be mounted on a directory of another.
   for (const mount of listRecords(state).reverse()) {

@@ -1,10 +1,11 @@
 // A read-write mount: overlayfs over the read-only one, with what is written in a directory of its own.
 import { execFile } from 'node:child_process';
-import { mkdirSync, statfsSync, symlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, statfsSync, symlinkSync, utimesSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
-import { mountPaths, writableDir } from '../store/paths.ts';
+import type { InodeView } from '../image/bootstrap-reader.ts';
+import { writableDir } from '../store/paths.ts';
 import { createSpool, type Spool } from '../store/spool.ts';
 import type { MountRecord } from './mount-record.ts';
 
@@ -54,12 +55,21 @@ export async function planWritable(options: {
   }
 }
 
-/** Makes the directories of a read-write mount, and returns the one that the driver mounts on. */
-export function createParts(state: string, id: string, readWrite: WritablePlan['readWrite']): string {
-  const { parts } = mountPaths(state, id);
+/**
+ * Makes the directories of a read-write mount. An overlay's root looks like its upper directory, so that gets the
+ * attributes of the image's root, unless it was there already.
+ */
+export function createParts(parts: string, readWrite: WritablePlan['readWrite'], root: InodeView): void {
   try {
-    for (const directory of [join(parts, 'lower'), readWrite.upper, readWrite.work]) {
+    for (const directory of [join(parts, 'lower'), readWrite.work]) {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
+    }
+    if (!existsSync(readWrite.upper)) {
+      mkdirSync(readWrite.upper);
+      chownSync(readWrite.upper, root.uid, root.gid);
+      chmodSync(readWrite.upper, root.mode & 0o7777);
+      const mtime = root.mtimeSec + root.mtimeNsec / 1e9;
+      utimesSync(readWrite.upper, mtime, mtime);
     }
     // overlayfs has its own rules for commas and colons in paths; these names have none, wherever they lead.
     symlinkSync(readWrite.upper, join(parts, 'upper'));
@@ -67,7 +77,6 @@ export function createParts(state: string, id: string, readWrite: WritablePlan['
   } catch (error) {
     throw systemError(error, parts);
   }
-  return join(parts, 'lower');
 }
 
 /**

@@ -7,7 +7,7 @@ import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
-import { runDir, runsDir, stateDir } from '../store/paths.ts';
+import { runDir, runsDir } from '../store/paths.ts';
 import { containerConfig, type Volume } from './container-config.ts';
 import { type ContainerUser, isPlainRoot, resolveUser } from './container-user.ts';
 import type { DriverName } from './driver.ts';
@@ -18,6 +18,7 @@ import { removeTree } from './remove-tree.ts';
 import { deleteContainer, findRuntime, type RuntimeName } from './runtime.ts';
 import { ServedMount } from './serve.ts';
 import { readSmallFile } from './small-file.ts';
+import { stateRoot } from './state-root.ts';
 import { supervise } from './supervise.ts';
 
 export interface RunRequest {
@@ -64,7 +65,7 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
     if (!existsSync(source))
       throw new NaiadError('USAGE', `volume ${source} does not exist`, { hint: `mkdir ${source}` });
   }
-  const state = stateDir();
+  const state = stateRoot();
   await cleanStaleRuns(state);
   const id = `naiad-${randomBytes(6).toString('hex')}`;
   const directory = createRunDir(state, id, { process: thisProcess(), runtime });

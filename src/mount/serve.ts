@@ -1,13 +1,15 @@
 // One mount from beginning to end, in the process that serves it: open the image, mount, answer until it is unmounted by
 // whomever, and leave nothing behind.
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
-import { blobCacheFiles, cacheDir, mountPaths, stateDir } from '../store/paths.ts';
+import type { InodeView } from '../image/bootstrap-reader.ts';
+import { blobCacheFiles, cacheDir, mountPaths } from '../store/paths.ts';
 import type { Spool } from '../store/spool.ts';
 import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
+import { formatPlace, locate } from '../transport/locate.ts';
 import type { DriverMount, DriverName } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
 import { ImageFs } from './image-fs.ts';
@@ -17,6 +19,7 @@ import { mountAt } from './mount-table.ts';
 import { checkMountpoint, resolveMountpoint } from './mountpoint.ts';
 import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { cleanDead } from './recover.ts';
+import { stateRoot } from './state-root.ts';
 import { unmount } from './unmount.ts';
 
 export interface MountRequest {
@@ -29,6 +32,24 @@ export interface MountRequest {
   readonly upper?: string | undefined;
   readonly cache?: string | undefined;
   readonly platform?: string | undefined;
+}
+
+/** `request` as it means the same in any working directory. @throws NaiadError REFERENCE_INVALID, MOUNTPOINT_INVALID. */
+export function absoluteRequest(request: MountRequest): MountRequest {
+  const place = locate(request.image);
+  const image =
+    'directory' in place
+      ? { ...place, directory: resolve(place.directory) }
+      : 'file' in place
+        ? { ...place, file: resolve(place.file) }
+        : place;
+  return {
+    ...request,
+    image: formatPlace(image),
+    mountpoint: resolveMountpoint(request.mountpoint),
+    upper: request.upper === undefined ? undefined : resolve(request.upper),
+    cache: cacheDir(request.cache),
+  };
 }
 
 /** How often to look whether somebody unmounted an overlay. */
@@ -58,7 +79,7 @@ export async function serveMount(
 /** Call `start`, then `cleanUp` however it went. */
 export class ServedMount {
   readonly #request: MountRequest;
-  readonly #state = stateDir();
+  readonly #state = stateRoot();
   #record: MountRecord;
   #claimed = false;
   #image: ConvertedImage | undefined;
@@ -71,16 +92,17 @@ export class ServedMount {
   #detached = false;
   #stop: AbortSignal | undefined;
 
-  constructor(request: MountRequest) {
+  constructor(relative: MountRequest) {
+    const request = absoluteRequest(relative);
+    const { mountpoint } = request;
     this.#request = request;
-    const mountpoint = resolveMountpoint(request.mountpoint);
     this.#record = {
       version: 1,
       id: mountIdOf(mountpoint),
       image: request.image,
       mountpoint,
       target: mountpoint,
-      cache: resolve(cacheDir(request.cache)),
+      cache: cacheDir(request.cache),
       process: thisProcess(),
       since: new Date().toISOString(),
       ready: false,
@@ -92,7 +114,6 @@ export class ServedMount {
     const { driver, why } = chooseDriver(this.#request.driver);
     await this.#claim();
     checkMountpoint(this.#record.mountpoint);
-    await this.#planWritable();
     const { platform } = this.#request;
     const image = await openConvertedImage(this.#request.image, {
       signal,
@@ -104,6 +125,7 @@ export class ServedMount {
     const readerOf = (blobId: string) => image.blobReader(blobId);
     this.#fs = await ImageFs.open({ bootstrap: image.bootstrap, readerOf, filesOf, signal });
     throwIfAborted(signal);
+    await this.#planWritable(image.bootstrap.inode(image.bootstrap.rootNid));
     this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [why, ...this.#record.why] });
     this.#driverMount = await driver.mount(this.#fs, this.#record.target);
     await this.#mountOverlay();
@@ -201,13 +223,14 @@ export class ServedMount {
     throw new NaiadError('MOUNTPOINT_BUSY', `${this.#record.mountpoint}: another mount was faster`);
   }
 
-  async #planWritable(): Promise<void> {
+  async #planWritable(root: InodeView): Promise<void> {
     const { id, cache } = this.#record;
     if (!this.#request.readWrite) return;
     const plan = await planWritable({ state: this.#state, cache, upperOption: this.#request.upper });
     this.#spool = plan.spool;
-    const target = createParts(this.#state, id, plan.readWrite);
-    this.#update({ readWrite: plan.readWrite, target, why: [...this.#record.why, plan.why] });
+    const { parts } = mountPaths(this.#state, id);
+    this.#update({ readWrite: plan.readWrite, target: join(parts, 'lower'), why: [...this.#record.why, plan.why] });
+    createParts(parts, plan.readWrite, root);
   }
 
   async #mountOverlay(): Promise<void> {

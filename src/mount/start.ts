@@ -5,22 +5,23 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
-import { mountPaths, mountsDir, stateDir } from '../store/paths.ts';
+import { mountPaths, mountsDir } from '../store/paths.ts';
 import type { MountStatus } from './mount-api.ts';
 import { mountIdOf, readRecord } from './mount-record.ts';
-import { resolveMountpoint } from './mountpoint.ts';
-import type { MountRequest } from './serve.ts';
+import { absoluteRequest, type MountRequest } from './serve.ts';
 import type { MountOutcome } from './serve-main.ts';
+import { stateRoot } from './state-root.ts';
 import { decodeError } from './wire-error.ts';
 
 const SERVE_MAIN = fileURLToPath(new URL('./serve-main.js', import.meta.url));
 
 /** Mounts in a process of its own and returns when the mount can be used. @throws the NaiadError of that process. */
 export async function startMount(request: MountRequest, signal: AbortSignal): Promise<MountStatus> {
-  const mountpoint = resolveMountpoint(request.mountpoint);
-  const { log } = mountPaths(stateDir(), mountIdOf(mountpoint));
+  const absolute = absoluteRequest(request);
+  const id = mountIdOf(absolute.mountpoint);
+  const { log } = mountPaths(stateRoot(), id);
   const logFd = openLog(log);
-  const child = spawn(process.execPath, [SERVE_MAIN, JSON.stringify({ ...request, mountpoint })], {
+  const child = spawn(process.execPath, [SERVE_MAIN, JSON.stringify(absolute)], {
     cwd: '/', // Holding the caller's directory would keep it from being unmounted.
     detached: true,
     stdio: ['ignore', logFd, logFd, 'ipc'],
@@ -36,7 +37,7 @@ export async function startMount(request: MountRequest, signal: AbortSignal): Pr
     }
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     const error = outcome ? decodeError(outcome.error) : died(log);
-    if (!readRecord(stateDir(), mountIdOf(mountpoint))) rmSync(log, { force: true });
+    if (!readRecord(stateRoot(), id)) rmSync(log, { force: true });
     throw error;
   } finally {
     signal.removeEventListener('abort', onAbort);
@@ -53,7 +54,7 @@ function firstOutcome(child: ReturnType<typeof spawn>): Promise<MountOutcome | u
 
 function openLog(path: string): number {
   try {
-    mkdirSync(mountsDir(stateDir()), { recursive: true, mode: 0o700 });
+    mkdirSync(mountsDir(stateRoot()), { recursive: true, mode: 0o700 });
     return openSync(path, 'a', 0o600);
   } catch (error) {
     throw systemError(error, path, 'Run as root, or set NAIAD_STATE to a directory you can write.');

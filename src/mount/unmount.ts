@@ -1,8 +1,9 @@
-// Unmounting, and who prevents it. Done by umount(8) in a process of its own: a call in this one could wait for answers
-// that only this one gives.
+// Unmounting, and who prevents it. By the addon, which calls the kernel on a thread of its own, since it may ask this very
+// process for answers; without the addon by umount(8).
 import { execFile } from 'node:child_process';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
+import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from '../native/mount.ts';
 import { type MountEntry, mountAt } from './mount-table.ts';
 
 /**
@@ -13,13 +14,21 @@ import { type MountEntry, mountAt } from './mount-table.ts';
 export async function unmount(path: string, options: { readonly lazy?: boolean } = {}): Promise<void> {
   const entry = mountAt(path);
   if (!entry) return;
-  const fuse = entry.type.startsWith('fuse');
-  const asRoot = process.geteuid?.() === 0;
-  const [program, args] =
-    asRoot || !fuse
-      ? ['umount', ['-c', ...(options.lazy ? ['-l'] : []), path]]
-      : ['fusermount', ['-u', ...(options.lazy ? ['-z'] : []), '--', path]];
-  const { failed, stderr } = await run(program as string, args as string[]);
+  const lazy = options.lazy === true;
+  if (process.geteuid?.() !== 0)
+    return await unmountByProgram(entry, 'fusermount', ['-u', ...(lazy ? ['-z'] : []), '--']);
+  try {
+    await umount(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0));
+  } catch (error) {
+    if (hasCode(error, 'MOUNTPOINT_BUSY')) throw await busy(path, entry);
+    if (hasCode(error, 'ADDON_MISSING')) await unmountByProgram(entry, 'umount', ['-c', ...(lazy ? ['-l'] : [])]);
+    else if (!hasCode(error, 'NOT_MOUNTED')) throw error;
+  }
+}
+
+async function unmountByProgram(entry: MountEntry, program: string, args: readonly string[]): Promise<void> {
+  const path = entry.mountpoint;
+  const { failed, stderr } = await run(program, [...args, path]);
   if (!failed || (!mountAt(path) && !/busy/i.test(stderr))) return;
   if (/busy/i.test(stderr)) throw await busy(path, entry);
   if (/permission|must be superuser|not permitted/i.test(stderr)) {

@@ -12,7 +12,7 @@
 //     mounts/<mountId>/{lower,upper,work}   the parts of a read-write mount
 //     runs/<runId>/              bundle and root of a container that `naiad run` started
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -25,17 +25,17 @@ function thisUser(): User {
   return { uid: process.getuid?.() ?? 0, home: homedir() };
 }
 
-/** Where cached data is kept: `option` if given, else by environment and user. */
+/** Where cached data is kept, as an absolute path: `option` if given, else by environment and user. */
 export function cacheDir(option?: string, env: Environment = process.env, user: User = thisUser()): string {
-  if (option) return option;
-  if (env.NAIAD_CACHE) return env.NAIAD_CACHE;
+  if (option) return resolve(option);
+  if (env.NAIAD_CACHE) return resolve(env.NAIAD_CACHE);
   if (user.uid === 0) return '/var/cache/naiad';
   return join(env.XDG_CACHE_HOME || join(user.home, '.cache'), 'naiad');
 }
 
-/** Where running mounts are recorded. Gone after a reboot where the system has a /run. */
+/** Where running mounts are recorded, as an absolute path. Gone after a reboot where the system has a /run. */
 export function stateDir(env: Environment = process.env, user: User = thisUser()): string {
-  if (env.NAIAD_STATE) return env.NAIAD_STATE;
+  if (env.NAIAD_STATE) return resolve(env.NAIAD_STATE);
   if (user.uid === 0) return '/run/naiad';
   return env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'naiad') : join(cacheDir(undefined, env, user), 'run');
 }
