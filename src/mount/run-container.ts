@@ -55,6 +55,9 @@ interface RunRecord {
   readonly runtime: string;
 }
 
+/** What shells and docker say of a command that could not be started. */
+const EXIT_NOT_STARTED = 127;
+
 /** Runs a container to its end. @throws NaiadError when it could not be started. */
 export async function runContainer(request: RunRequest, signal: AbortSignal): Promise<RunOutcome> {
   const runtime = findRuntime(request.runtime);
@@ -88,7 +91,9 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
         startedMs = performance.now();
       },
     });
-    return { exitCode, mountedMs, startedMs, totalMs: performance.now(), status: mount.status() };
+    // The runtime names the first process only once the command runs; without it the code is the runtime's own.
+    const code = exitCode !== 0 && !existsSync(pidFile) ? EXIT_NOT_STARTED : exitCode;
+    return { exitCode: code, mountedMs, startedMs, totalMs: performance.now(), status: mount.status() };
   } finally {
     await deleteContainer(runtime, join(directory, 'runtime'), id);
     await mount.cleanUp();
