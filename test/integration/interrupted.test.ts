@@ -75,14 +75,16 @@ const PUSHING: readonly Moment[] = [
   { name: 'while the last blob is pushed', sent: 11_300_000 },
 ];
 
+const MIDST = ['while the first layer is read', 'while a blob is pushed'];
+
 type Strike = 'SIGINT' | 'SIGTERM' | 'SIGKILL' | 'cut';
 
-/** Every place at every moment by one way of each kind; SIGTERM is SIGINT with another exit code, so once is enough. */
+/** In the midst of each kind of work by everything; at its beginning and end by what gives no chance to clean up. */
 const CASES = PLACES.flatMap((place) => {
   const moments = place.name === 'a registry' ? [...READING, ...PUSHING] : READING;
-  return moments.flatMap((moment, index) => {
-    const strikes: readonly Strike[] =
-      index === 1 ? ['SIGINT', 'SIGTERM', 'SIGKILL', 'cut'] : ['SIGINT', 'SIGKILL', 'cut'];
+  return moments.flatMap((moment) => {
+    const all: readonly Strike[] = ['SIGINT', 'SIGTERM', 'SIGKILL', 'cut'];
+    const strikes: readonly Strike[] = MIDST.includes(moment.name) ? all : ['SIGKILL'];
     return strikes.map((strike) => ({ place, moment, strike }));
   });
 });
