@@ -9,6 +9,11 @@ import { FUZZ_TARGETS } from './targets/all.ts';
 const seconds = Number(process.env.FUZZ_SECONDS ?? '2');
 const seed = process.env.FUZZ_SEED ?? new Date().toISOString().slice(0, 10);
 const only = process.env.FUZZ_TARGET;
+/** The test runner gives a file ten minutes. */
+const SECONDS_MAX = 540;
+const total = seconds * (only === undefined ? FUZZ_TARGETS.length : 1);
+if (!(total <= SECONDS_MAX))
+  throw new Error(`FUZZ_SECONDS=${seconds} comes to ${total} s, at most ${SECONDS_MAX}; name one FUZZ_TARGET`);
 
 for (const { name } of FUZZ_TARGETS) {
   test(`${name}: whatever it is given ends in a typed error`, {
