@@ -72,8 +72,11 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
   let inner: Argv | undefined;
   const build = (parser: Argv) => {
     inner = parser;
-    return command.options(parser).example(command.examples.map(([line, what]) => [line, what]));
+    const built = command.options(parser).example(command.examples.map(([line, what]) => [line, what]));
+    several = optionsOfSeveral(built);
+    return built;
   };
+  let several: readonly string[] = [];
   let failure: NaiadError | undefined;
   const parser = withGlobalOptions(yargs(argv).scriptName(`naiad ${entry.name}`).locale('en'))
     .parserConfiguration({ ...PARSER_CONFIGURATION, 'halt-at-non-option': passThrough })
@@ -88,14 +91,32 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
   });
   if (failure) throw failure;
   if (text !== '') return { kind: 'text', text: arrangeHelp(text, command.usage), exit: 0 };
-  const { json = false, quiet = false, logLevel } = parsed;
-  const args = passThrough ? { ...parsed, ...splitPassThrough(parsed._, positionals, entry.name) } : parsed;
+  const options = lastOfRepeated(parsed, several);
+  const { json = false, quiet = false, logLevel } = options;
+  const args = passThrough ? { ...options, ...splitPassThrough(parsed._, positionals, entry.name) } : options;
   return {
     kind: 'command',
     command,
     args,
     output: { json, quiet, logLevel: logLevel as LogLevel },
   };
+}
+
+/** Names and aliases of options that take several values; yargs tells until it has parsed, its types do not. */
+function optionsOfSeveral(parser: Argv): readonly string[] {
+  const { array, alias } = (
+    parser as unknown as { getOptions(): { array: readonly string[]; alias: Record<string, readonly string[]> } }
+  ).getOptions();
+  const names = array.flatMap((name) => [name, ...(alias[name] ?? [])]);
+  return names.flatMap((name) => [name, name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())]);
+}
+
+/** Of an option given more than once the last counts, unless it takes several values; yargs makes arrays of both. */
+function lastOfRepeated<T extends object>(parsed: T, several: readonly string[]): T {
+  const entries = Object.entries(parsed).map(([name, value]) => {
+    return [name, Array.isArray(value) && name !== '_' && !several.includes(name) ? value.at(-1) : value];
+  });
+  return Object.fromEntries(entries) as T;
 }
 
 /** For `<image> [cmd..]`: `{ image, cmd }`. A `--` between the two is ours. */
@@ -121,7 +142,7 @@ function arrangeHelp(help: string, usage: string): string {
 
 const PARSER_CONFIGURATION = {
   'parse-positional-numbers': false,
-  'duplicate-arguments-array': false,
+  'duplicate-arguments-array': true,
   'dot-notation': false,
 };
 

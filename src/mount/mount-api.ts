@@ -9,6 +9,7 @@ import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import type { DeviceCoverage, ImageFsCounters } from './image-fs.ts';
 import type { MountRecord } from './mount-record.ts';
+import { type SocketPath, shortSocketPath } from './socket-path.ts';
 import { decodeError, encodeError, type WireError } from './wire-error.ts';
 
 export interface MountStatus {
@@ -25,28 +26,24 @@ export interface MountService {
 }
 
 const BODY_SIZE_MAX = 64 * 1024;
-/** sun_path of Linux, its NUL included. */
-const SOCKET_PATH_SIZE_MAX = 107;
 
 /** Serves `service` at `socketPath` for this user alone. Disposing stops it and removes the socket. */
 export async function serveMountApi(socketPath: string, service: MountService): Promise<AsyncDisposable> {
-  if (Buffer.byteLength(socketPath) > SOCKET_PATH_SIZE_MAX) {
-    throw new NaiadError('USAGE', `${socketPath}: too long for a Unix socket (${SOCKET_PATH_SIZE_MAX} bytes at most)`, {
-      hint: 'Set NAIAD_STATE to a shorter path.',
-    });
-  }
   const server = createServer((incoming, response) => {
     answer(incoming, service).then(
       (value) => send(response, 200, value),
       (error) => send(response, 409, encodeError(error)),
     );
   });
+  let short: SocketPath | undefined;
   try {
     rmSync(socketPath, { force: true });
-    server.listen(socketPath);
+    short = shortSocketPath(socketPath);
+    server.listen(short.path);
     await once(server, 'listening');
     chmodSync(socketPath, 0o600);
   } catch (error) {
+    short?.[Symbol.dispose]();
     throw systemError(error, socketPath);
   }
   return {
@@ -55,6 +52,7 @@ export async function serveMountApi(socketPath: string, service: MountService): 
       server.close();
       server.closeIdleConnections();
       await closed;
+      short[Symbol.dispose]();
       rmSync(socketPath, { force: true });
     },
   };
@@ -94,11 +92,30 @@ function send(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json', connection: 'close' }).end(body);
 }
 
+interface ApiCall {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body?: object;
+  readonly timeoutMs: number;
+}
+
 /** Calls the API at `socketPath`. @throws what the other side threw; undefined when nobody listens. */
-export function callMountApi<T>(
-  socketPath: string,
-  call: { readonly method: 'GET' | 'POST'; readonly path: string; readonly body?: object; readonly timeoutMs: number },
-): Promise<T | undefined> {
+export async function callMountApi<T>(socketPath: string, call: ApiCall): Promise<T | undefined> {
+  let short: SocketPath;
+  try {
+    short = shortSocketPath(socketPath);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw systemError(error, socketPath);
+  }
+  try {
+    return await exchange<T>(short.path, call);
+  } finally {
+    short[Symbol.dispose]();
+  }
+}
+
+function exchange<T>(socketPath: string, call: ApiCall): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       { socketPath, method: call.method, path: call.path, timeout: call.timeoutMs },
@@ -107,7 +124,9 @@ export function callMountApi<T>(
         response.setEncoding('utf8').on('data', (piece: string) => {
           text += piece;
         });
-        response.on('end', () => {
+        // Also when it ends too early: then it is no JSON.
+        response.on('close', () => {
+          if (!response.complete) return reject(new NaiadError('IO', `${socketPath}: the answer was cut short`));
           if (response.statusCode === 200) resolve(JSON.parse(text) as T);
           else reject(decodeError(JSON.parse(text) as WireError));
         });

@@ -72,10 +72,12 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
   await cleanStaleRuns(state);
   const id = `naiad-${randomBytes(6).toString('hex')}`;
   const directory = createRunDir(state, id, { process: thisProcess(), runtime });
-  const { image, driver, cache, platform } = request;
-  const mountpoint = join(directory, 'rootfs');
-  const mount = new ServedMount({ image, mountpoint, driver, readWrite: true, cache, platform });
+  const runtimeRoot = join(directory, 'runtime');
+  let mount: ServedMount | undefined;
   try {
+    const { image, driver, cache, platform } = request;
+    const mountpoint = join(directory, 'rootfs');
+    mount = new ServedMount({ image, mountpoint, driver, readWrite: true, cache, platform });
     await mount.start(signal);
     const mountedMs = performance.now();
     await writeBundle(request, mount, { id, directory });
@@ -84,7 +86,7 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
     const pidFile = join(directory, 'pid');
     const exitCode = await supervise({
       runtime,
-      args: ['--root', join(directory, 'runtime'), 'run', '--bundle', directory, '--pid-file', pidFile, id],
+      args: ['--root', runtimeRoot, 'run', '--bundle', directory, '--pid-file', pidFile, id],
       pidFile,
       tty: request.tty,
       onStarted: () => {
@@ -95,8 +97,8 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
     const code = exitCode !== 0 && !existsSync(pidFile) ? EXIT_NOT_STARTED : exitCode;
     return { exitCode: code, mountedMs, startedMs, totalMs: performance.now(), status: mount.status() };
   } finally {
-    await deleteContainer(runtime, join(directory, 'runtime'), id);
-    await mount.cleanUp();
+    if (existsSync(runtimeRoot)) await deleteContainer(runtime, runtimeRoot, id);
+    await mount?.cleanUp();
     removeTree(directory);
   }
 }
@@ -112,10 +114,14 @@ export async function cleanStaleRuns(state: string): Promise<void> {
       continue; // Just being made, or not ours.
     }
     if (isAlive(record.process)) continue;
-    await deleteContainer(record.runtime, join(directory, 'runtime'), id);
-    const mount = readRecord(state, mountIdOf(join(realpathSync(directory), 'rootfs')));
-    if (mount) await cleanDead(state, mount, { lazy: true });
-    removeTree(directory);
+    try {
+      await deleteContainer(record.runtime, join(directory, 'runtime'), id);
+      const mount = readRecord(state, mountIdOf(join(directory, 'rootfs')));
+      if (mount) await cleanDead(state, mount, { lazy: true });
+      removeTree(directory);
+    } catch (error) {
+      if (!(error instanceof NaiadError)) throw error; // A later run tries again; this one is not held up by it.
+    }
   }
 }
 
@@ -124,7 +130,7 @@ function createRunDir(state: string, id: string, record: RunRecord): string {
   try {
     mkdirSync(join(directory, 'rootfs'), { recursive: true, mode: 0o700 });
     writeFileSync(join(directory, 'run.json'), JSON.stringify(record));
-    return realpathSync(directory);
+    return directory;
   } catch (error) {
     throw systemError(error, directory);
   }

@@ -7,6 +7,9 @@ import { systemError } from '../base/system-error.ts';
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
 type Forwarded = (typeof FORWARDED)[number];
+const FROM_TERMINALS: readonly Forwarded[] = ['SIGINT', 'SIGQUIT', 'SIGHUP'];
+/** Who asks that often means it, whatever the container makes of it. */
+const STOPS_UNTIL_KILL = 3;
 
 export interface SuperviseOptions {
   readonly runtime: string;
@@ -33,8 +36,10 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     ended = true;
   });
   let killedBy: Forwarded | undefined;
+  let stops = 0;
   const restore = takeSignals((signal) => {
-    deliver(options.pidFile, signal, () => ended).then(
+    if (signal === 'SIGINT' || signal === 'SIGTERM') stops++;
+    deliver(options.pidFile, signal, stops >= STOPS_UNTIL_KILL, () => ended).then(
       (killed) => {
         if (killed) killedBy ??= signal;
       },
@@ -66,22 +71,33 @@ function takeSignals(listener: (signal: Forwarded) => void): () => void {
 }
 
 /**
- * Sends `signal` to the container's first process. The kernel lets that one ignore what it has no handler for, as the
- * first process of its namespace; outside it would have died, so here it does. True when it was killed for that.
+ * Sends `signal` to the container as it would arrive without one: what a terminal sends goes to the whole process group,
+ * the rest to the first process. The kernel lets that one ignore what it has no handler for, as the first of its
+ * namespace; elsewhere it would have died, so here it does. True when it was killed, for that or because of `force`.
  */
-async function deliver(pidFile: string, signal: Forwarded, ended: () => boolean): Promise<boolean> {
+async function deliver(pidFile: string, signal: Forwarded, force: boolean, ended: () => boolean): Promise<boolean> {
   const pid = await firstProcess(pidFile, ended);
-  if (pid === undefined) return false;
-  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-  const bit = 1n << BigInt(constants.signals[signal] - 1);
-  const has = (field: string) =>
-    (BigInt(`0x${new RegExp(`^${field}:\\s*(\\S+)`, 'm').exec(status)?.[1] ?? 0}`) & bit) !== 0n;
-  if (has('SigCgt') || has('SigIgn')) {
-    process.kill(pid, signal);
-    return false;
+  if (pid === undefined || ended()) return false;
+  const handled = handles(pid, constants.signals[signal]);
+  if (handled || FROM_TERMINALS.includes(signal)) {
+    process.kill(FROM_TERMINALS.includes(signal) && processGroup(pid) === pid ? -pid : pid, signal);
   }
+  if (handled && !force) return false;
   process.kill(pid, 'SIGKILL');
   return true;
+}
+
+/** True when a process catches or ignores a signal. */
+function handles(pid: number, signal: number): boolean {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const mask = (field: string) => BigInt(`0x${new RegExp(`^${field}:\\s*(\\S+)`, 'm').exec(status)?.[1] ?? 0}`);
+  return ((mask('SigCgt') | mask('SigIgn')) & (1n << BigInt(signal - 1))) !== 0n;
+}
+
+function processGroup(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  // Behind the command, which may hold anything: state, parent, group.
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2]);
 }
 
 async function watchStart(options: SuperviseOptions, ended: () => boolean): Promise<void> {

@@ -56,6 +56,12 @@ test('parser: of an option given twice the last one counts', async () => {
   );
 });
 
+test('parser: options that take several values keep them all', async () => {
+  const run = await parsed('run', '-e', 'A=1', '--env', 'B=2', '--user', 'x', '--user', 'y', 'img');
+  assert.deepEqual([run.env, run.user], [['A=1', 'B=2'], 'y']);
+  assert.deepEqual((await parsed('convert', '--prefetch', 'a', '--prefetch=b', 'src', 'dst')).prefetch, ['a', 'b']);
+});
+
 test("parser: behind run's image everything is the container's", async () => {
   const { image, command, output } = await parsed(
     'run',

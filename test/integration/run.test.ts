@@ -1,0 +1,238 @@
+// `naiad run`: what the container is given, how it ends, and that nothing of it stays, however it ended.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { mountpointsBelow, type NaiadHome, naiadHome, startNaiad } from '../support/naiad.ts';
+import { every, fuse, program, root } from '../support/requires.ts';
+import { runTool } from '../support/run-tool.ts';
+import { makeShellImage, shellImage } from '../support/shell-image.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const needs = every(root(), fuse(), program('runc'), shellImage());
+
+let scratch: ReturnType<typeof temporaryDir>;
+let naiad: NaiadHome;
+let image: string;
+
+before(async () => {
+  if (needs.skip !== false) return;
+  scratch = temporaryDir('run');
+  naiad = naiadHome(join(scratch.path, 'home'));
+  const source = await makeShellImage(scratch.path);
+  image = `oci:${join(scratch.path, 'converted')}:shell`;
+  await naiad.run(['convert', '--quiet', source, image]);
+  mkdirSync(join(scratch.path, 'shared'));
+  writeFileSync(join(scratch.path, 'shared/file'), 'of the host\n');
+});
+after(async () => {
+  await naiad?.[Symbol.asyncDispose]();
+  scratch?.[Symbol.dispose]();
+});
+
+/** Nothing mounted, no record, no bundle, nothing that was written. */
+function assertNothingLeft(): void {
+  assert.deepEqual(mountpointsBelow(scratch.path), []);
+  for (const path of [join(naiad.state, 'mounts'), join(naiad.state, 'runs'), join(naiad.cache, 'rw')]) {
+    assert.deepEqual(readdirSync(path), [], path);
+  }
+}
+
+interface Case {
+  readonly name: string;
+  readonly options?: () => readonly string[];
+  /** The container's command; the image's entrypoint is `sh -c`. */
+  readonly command?: string;
+  readonly input?: string;
+  readonly exit?: number;
+  readonly stdout: string | RegExp;
+}
+
+const CASES: readonly Case[] = [
+  { name: 'the command of the image', stdout: 'default\n' },
+  { name: 'the directory and the variables of the image', command: 'pwd; echo $FROM_IMAGE', stdout: '/srv\nyes\n' },
+  {
+    name: 'the user of the image, with its groups and its home, from the image’s own passwd behind a symlink',
+    command: 'id; echo $HOME',
+    stdout: 'uid=1000(app) gid=1000(app) groups=1000(app),2000(extra)\n/home/app\n',
+  },
+  { name: 'another user', options: () => ['--user', '7:8'], command: 'id -u; id -g', stdout: '7\n8\n' },
+  { name: 'root by number', options: () => ['-u', '0'], command: 'id -u; echo $HOME', stdout: '0\n/root\n' },
+  { name: 'another directory', options: () => ['--workdir', '/etc'], command: 'pwd', stdout: '/etc\n' },
+  {
+    name: 'a directory that is not in the image',
+    options: () => ['-w', '/not/there', '-u', '0'],
+    command: 'pwd',
+    stdout: '/not/there\n',
+  },
+  {
+    name: 'variables, over those of the image',
+    options: () => ['--env', 'FROM_IMAGE=no', '-e', 'A=b=c d', '-e', 'NOT_SET_ANYWHERE'],
+    command: 'echo $FROM_IMAGE "$A" "<$NOT_SET_ANYWHERE>"',
+    stdout: 'no b=c d <>\n',
+  },
+  { name: 'stdin', command: 'cat', input: 'from outside\n', stdout: 'from outside\n' },
+  { name: 'its exit code', command: 'exit 7', exit: 7, stdout: '' },
+  { name: 'the signal that ended it', command: 'sh -c "kill -9 \\$\\$"', exit: 137, stdout: /^(Killed\n)?$/ },
+  { name: 'a first process of its own', command: 'echo $$', stdout: '1\n' },
+  {
+    name: 'a root that can be written',
+    options: () => ['-u', '0'],
+    command: 'echo x > /new && cat /new && touch /srv/large && stat -c %s /srv/large',
+    stdout: 'x\n3000000\n',
+  },
+  {
+    name: 'a root that cannot be written',
+    options: () => ['--read-only', '-u', '0'],
+    command: 'touch /new 2>/dev/null; echo $?',
+    stdout: '1\n',
+  },
+  {
+    name: 'a volume',
+    options: () => ['-u', '0', '--volume', `${join(scratch.path, 'shared')}:/vol`],
+    command: 'cat /vol/file; echo y > /vol/written; cat /vol/written',
+    stdout: 'of the host\ny\n',
+  },
+  {
+    name: 'a read-only volume',
+    options: () => ['-u', '0', '-v', `${join(scratch.path, 'shared')}:/vol:ro`],
+    command: 'cat /vol/file; touch /vol/never 2>/dev/null; echo $?',
+    stdout: 'of the host\n1\n',
+  },
+  {
+    name: 'no network but its own loopback',
+    options: () => ['--net', 'none'],
+    command: 'ls /sys/class/net',
+    stdout: 'lo\n',
+  },
+  {
+    name: 'the kernel’s switches out of its reach',
+    options: () => ['-u', '0'],
+    command: 'echo x 2>/dev/null > /proc/sys/kernel/hostname || echo refused; cat /proc/kcore | head -c 1',
+    stdout: 'refused\n',
+  },
+  { name: 'words behind the image as they are', command: 'echo "$0" "$1"', stdout: '--help -x\n' },
+];
+
+for (const { name, options, command, input, exit = 0, stdout } of CASES) {
+  test(`run gives the container ${name}`, { ...needs }, async () => {
+    const words = stdout === '--help -x\n' ? ['--help', '-x'] : [];
+    const args = ['run', ...(options?.() ?? []), image, ...(command === undefined ? [] : [command, ...words])];
+    const result = await naiad.run(args, { okay: [exit], ...(input !== undefined && { input }) });
+    if (typeof stdout === 'string') assert.equal(result.stdout, stdout, result.stderr);
+    else assert.match(result.stdout, stdout);
+    assertNothingLeft();
+  });
+}
+
+const REFUSED: { name: string; args: () => string[]; exit: number; error: RegExp }[] = [
+  { name: 'a user the image does not know', args: () => ['-u', 'nobody', image], exit: 2, error: /"nobody".*passwd/ },
+  { name: 'a volume that is not there', args: () => ['-v', '/not/there:/x', image], exit: 2, error: /does not exist/ },
+  { name: 'a volume without a place', args: () => ['-v', '/tmp', image], exit: 2, error: /volume "\/tmp"/ },
+  { name: 'a terminal where there is none', args: () => ['--tty', image], exit: 2, error: /needs a terminal/ },
+  { name: 'a reference that is none', args: () => ['UPPER/case'], exit: 2, error: /REFERENCE_INVALID/ },
+  { name: 'a command that is not in the image', args: () => ['-w', '/', image], exit: 127, error: /./ },
+];
+for (const { name, args, exit, error } of REFUSED) {
+  test(`run ends with ${exit} for ${name}`, { ...needs }, async () => {
+    const words = exit === 127 ? ['nosuchcommand'] : ['true'];
+    const { stderr } = await naiad.run(['run', ...args(), ...words], { okay: [exit] });
+    assert.match(stderr, error);
+    assertNothingLeft();
+  });
+}
+
+/** Starts a container that prints `ready`, and waits for that. */
+async function startContainer(command: string, options: readonly string[] = []) {
+  const child = startNaiad(['run', ...options, image, `${command}`], naiad.env);
+  const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  let output = '';
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      if (output.includes('ready\n')) resolve();
+    });
+    child.once('exit', () => reject(new Error(`it ended before it was ready: ${errors}`)));
+  });
+  return { child, exited, output: () => output };
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  const number = constants.signals[signal];
+  test(`run: ${signal} ends a command without a handler for it, as outside of a container`, { ...needs }, async () => {
+    const { child, exited } = await startContainer('echo ready; sleep 1000');
+    child.kill(signal);
+    assert.deepEqual(await exited, [128 + number, null]);
+    assertNothingLeft();
+  });
+
+  test(`run: ${signal} reaches a command that handles it`, { ...needs }, async () => {
+    const { child, exited, output } = await startContainer(
+      `trap "echo caught; exit 9" ${number}; echo ready; while true; do sleep 0.05; done`,
+    );
+    child.kill(signal);
+    assert.deepEqual(await exited, [9, null]);
+    assert.match(output(), /caught/);
+    assertNothingLeft();
+  });
+}
+
+test('run: a command that ignores being asked is killed the third time', { ...needs }, async () => {
+  const { child, exited } = await startContainer('trap "" 15; echo ready; while true; do sleep 0.05; done');
+  for (let i = 0; i < 3; i++) {
+    child.kill('SIGTERM');
+    await sleep(100);
+  }
+  assert.deepEqual(await exited, [143, null]);
+  assertNothingLeft();
+});
+
+test('run: what a killed one left, the next one removes', { ...needs }, async () => {
+  const { child, exited } = await startContainer('echo ready; sleep 1000');
+  child.kill('SIGKILL');
+  await exited;
+  assert.notDeepEqual(mountpointsBelow(scratch.path), []);
+  const { stdout } = await naiad.run(['run', image]);
+  assert.equal(stdout, 'default\n');
+  assertNothingLeft();
+});
+
+test('run: several at once share the cache and do not disturb each other', { ...needs }, async () => {
+  const results = await Promise.all(
+    [1, 2, 3].map((number) => naiad.run(['run', '-u', '0', image, `echo ${number} > /n; sleep 0.3; cat /n`])),
+  );
+  assert.deepEqual(
+    results.map(({ stdout }) => stdout),
+    ['1\n', '2\n', '3\n'],
+  );
+  assertNothingLeft();
+});
+
+test('run: a terminal where stdin is one', { ...every(needs, program('script')) }, async () => {
+  const line = [process.execPath, 'dist/cli/main.js', 'run', '-it', image, '"tty; echo done"'].join(' ');
+  const { stdout } = await runTool('script', ['--quiet', '--return', '--command', line, '/dev/null'], {
+    env: naiad.env,
+  });
+  assert.match(stdout, /\/dev\/(pts\/0|console)\s+done/);
+  assertNothingLeft();
+});
+
+test('run: --stats says what the start took, on stderr or as JSON', { ...needs }, async () => {
+  const text = await naiad.run(['run', '--stats', image]);
+  assert.equal(text.stdout, 'default\n');
+  assert.match(text.stderr, /started after \d+\.\d+ s/);
+  const { stdout } = await naiad.run(['run', '--stats', '--json', image]);
+  const [, ...json] = stdout.split('\n');
+  const stats = JSON.parse(json.join('\n')) as Record<string, number>;
+  assert.equal(stats.exitCode, 0);
+  assert.equal(stats.fetchedBytes, 0, 'all of it was in the cache');
+  await sleep(0);
+  assertNothingLeft();
+});
