@@ -92,6 +92,8 @@ export const command = defineCommand({
     ),
   async run(args, io) {
     const options = await readBuildFlags(args);
+    const { tuneEngine } = await import('../../convert/engine.ts');
+    tuneEngine();
     const { convertReference } = await import('../../convert/convert-reference.ts');
     using progress = io.progress(`converting ${args.source}`);
     const report = await convertReference(args.source, args.target, options, {
