@@ -6,7 +6,7 @@ import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
 import type { InodeView } from '../image/bootstrap-reader.ts';
-import { blobCacheFiles, cacheDir, mountPaths } from '../store/paths.ts';
+import { blobCacheFiles, cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import type { Spool } from '../store/spool.ts';
 import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
 import { formatPlace, locate } from '../transport/locate.ts';
@@ -117,6 +117,7 @@ export class ServedMount {
     const { platform } = this.#request;
     const image = await openConvertedImage(this.#request.image, {
       signal,
+      metadataDir: metadataDir(this.#record.cache),
       ...(platform !== undefined && { platform }),
     });
     this.#image = image;

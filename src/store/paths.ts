@@ -4,6 +4,7 @@
 //     blobs/<blobId>.data        sparse, uncompressed bytes at device offsets
 //     blobs/<blobId>.map         which chunks of it are present
 //     blobs/<blobId>-<variant>.… of an image that contradicts the others about the blob's chunks
+//     metadata/<digest hex>      configs and bootstrap layers as they are stored
 //     rw/<spool>/{upper,work}    what was written to a read-write mount, removed when it ends
 //   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
 //     mounts/<mountId>.json      one mount: image, mountpoint, driver, process
@@ -44,6 +45,11 @@ export function stateDir(env: Environment = process.env, user: User = thisUser()
 export function blobCacheFiles(cache: string, blobId: string, variant?: string): { data: string; map: string } {
   const base = join(cache, 'blobs', variant === undefined ? blobId : `${blobId}-${variant}`);
   return { data: `${base}.data`, map: `${base}.map` };
+}
+
+/** Where configs and bootstrap layers are kept, each under the hex of its digest. */
+export function metadataDir(cache: string): string {
+  return join(cache, 'metadata');
 }
 
 export function mountsDir(state: string): string {

@@ -15,6 +15,7 @@ import type { Descriptor, ImageConfig, ImageManifest } from '../format/oci/manif
 import { Bootstrap } from '../image/bootstrap-reader.ts';
 import { PartReader } from './layout-source.ts';
 import { locate } from './locate.ts';
+import { type MetadataSource, withMetadataCache } from './metadata-cache.ts';
 import { type OpenOptions, openSource } from './open.ts';
 import { readConfig, resolveImage } from './resolve.ts';
 import type { ImageSource } from './transport.ts';
@@ -29,7 +30,7 @@ export interface ConvertedImage extends AsyncDisposable {
   readonly bootstrapBytes: Uint8Array;
   /** @throws NaiadError BOOTSTRAP_INVALID, BOOTSTRAP_UNSUPPORTED, only when the image was opened leniently */
   readonly bootstrap: Bootstrap;
-  /** What was read before any file can be: manifests, config and bootstrap layer, as stored. */
+  /** Bytes fetched before any file can be read: manifests, config and bootstrap layer, less what was kept here. */
   readonly metadataBytes: number;
   /** False for a bootstrap file without blobs beside it. */
   readonly hasBlobs: boolean;
@@ -44,6 +45,8 @@ export interface OpenImageOptions extends OpenOptions {
   readonly platform?: string | undefined;
   /** Does not parse the bootstrap: whoever asks for it gets its errors. For checking. */
   readonly lenient?: boolean;
+  /** Where configs and bootstrap layers of registries are kept, and looked for before they are fetched. */
+  readonly metadataDir?: string;
   /** Where the blobs of a bootstrap file are, named by their ids; its own directory when left out. */
   readonly blobDir?: string;
 }
@@ -55,7 +58,9 @@ export interface OpenImageOptions extends OpenOptions {
 export async function openConvertedImage(reference: string, options: OpenImageOptions = {}): Promise<ConvertedImage> {
   const place = locate(reference);
   if (place.transport === 'file') return await openBootstrapFile(place.file, options);
-  const source = await openSource(place, options);
+  const opened = await openSource(place, options);
+  const keeps = options.metadataDir !== undefined && place.transport === 'docker';
+  const source = keeps ? withMetadataCache(opened, options.metadataDir as string) : opened;
   try {
     return await openFromSource(source, options);
   } catch (error) {
@@ -64,7 +69,10 @@ export async function openConvertedImage(reference: string, options: OpenImageOp
   }
 }
 
-async function openFromSource(source: ImageSource, options: OpenImageOptions): Promise<ConvertedImage> {
+async function openFromSource(
+  source: ImageSource & Partial<MetadataSource>,
+  options: OpenImageOptions,
+): Promise<ConvertedImage> {
   const { signal, platform } = options;
   const { root, raw, manifest } = await resolveImage(source, { platform, converted: 'prefer', signal });
   const layer = bootstrapLayer(manifest);
@@ -84,7 +92,7 @@ async function openFromSource(source: ImageSource, options: OpenImageOptions): P
     manifestDigest: raw.digest,
     manifest,
     config,
-    metadataBytes: manifests + manifest.config.size + layer.size,
+    metadataBytes: manifests + manifest.config.size + layer.size - (source.keptBytes ?? 0),
     hasBlobs: true,
     // A blob of a chunk dict may be missing among the layers and in the repository all the same.
     blobReader: (blobId) => source.blobReader(blobs.get(blobId) ?? { digest: digestOf(blobId) }),

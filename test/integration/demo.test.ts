@@ -67,8 +67,9 @@ test('the demo measures a full pull, a lazy and a warm start of the same program
   assert.equal(full.bytes, image.storedSize, 'a full pull fetches the whole image, once');
   assert.equal(full.requests, image.layers.length + 2, 'the manifest, the config and the layers');
   assert.ok(lazy.bytes > 0 && lazy.bytes < full.bytes, `${lazy.bytes} of ${full.bytes}`);
-  assert.equal(warm.bytes, lazy.atMounted.bytes, 'of a warm start, only manifest, config and bootstrap');
-  assert.equal(warm.requests, lazy.atMounted.requests);
+  assert.equal(warm.bytes, warm.atMounted.bytes, 'a warm start fetches nothing once it is mounted');
+  assert.ok(warm.bytes < 8192, `${warm.bytes} bytes of a manifest`);
+  assert.ok(warm.requests < lazy.atMounted.requests, `${warm.requests} of ${lazy.atMounted.requests} requests`);
   assert.equal(shares.lazy.bytes, lazy.bytes / full.bytes);
   assert.equal(shares.warm.seconds, warm.firstOutputSeconds / full.firstOutputSeconds);
   assertRising([0, full.downloadedSeconds, full.firstOutputSeconds, full.endSeconds]);

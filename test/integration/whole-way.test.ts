@@ -96,6 +96,8 @@ test('running Python fetches under a quarter of the image, and running it again 
       assert.ok(proxy.received() < convertedSize / 4, `${proxy.received()} of ${convertedSize} bytes`);
     }
     assert.equal(fetched[1], 0);
+    // What is asked for again is what the tag names: the manifest.
+    assert.ok(proxy.received() < 8192, `${proxy.received()} bytes for a second run`);
   });
 });
 

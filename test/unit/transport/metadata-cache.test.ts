@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { sha256Digest } from '../../../src/format/oci/digest.ts';
+import { withMetadataCache } from '../../../src/transport/metadata-cache.ts';
+import type { ImageSource } from '../../../src/transport/transport.ts';
+import { temporaryDir } from '../../support/temporary.ts';
+
+const scratch = temporaryDir('metadata-cache');
+after(() => scratch[Symbol.dispose]());
+
+const BYTES = Buffer.from('a bootstrap layer, as it is stored');
+const blob = { mediaType: 'x', digest: sha256Digest(BYTES), size: BYTES.length };
+
+/** A source whose one blob comes in pieces, and then fails if told to. */
+function source(options: { failure?: Error } = {}): ImageSource & { opened: number } {
+  const self = {
+    name: 'test',
+    opened: 0,
+    async openBlob() {
+      self.opened++;
+      return (async function* () {
+        yield BYTES.subarray(0, 10);
+        if (options.failure) throw options.failure;
+        yield BYTES.subarray(10);
+      })();
+    },
+  };
+  return self as unknown as ImageSource & { opened: number };
+}
+
+async function read(from: ImageSource): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of await from.openBlob(blob)) pieces.push(piece);
+  return Buffer.concat(pieces).toString();
+}
+
+test('metadata cache: fetches once, and counts what it did not fetch', async () => {
+  const directory = join(scratch.path, 'once');
+  const origin = source();
+  const cached = withMetadataCache(origin, directory);
+  assert.equal(await read(cached), BYTES.toString());
+  assert.equal(cached.keptBytes, 0);
+  assert.equal(await read(cached), BYTES.toString());
+  assert.deepEqual([origin.opened, cached.keptBytes], [1, BYTES.length]);
+  assert.deepEqual(readdirSync(directory), [blob.digest.slice('sha256:'.length)]);
+});
+
+for (const [name, content] of [
+  ['changed', Buffer.from(BYTES).fill(1, 3, 4)],
+  ['cut short', BYTES.subarray(0, 5)],
+  ['grown', Buffer.concat([BYTES, BYTES])],
+] as const) {
+  test(`metadata cache: a file that is ${name} is fetched again`, async () => {
+    const directory = join(scratch.path, name);
+    const origin = source();
+    const cached = withMetadataCache(origin, directory);
+    await read(cached);
+    const path = join(directory, readdirSync(directory)[0] as string);
+    writeFileSync(path, content);
+    assert.equal(await read(cached), BYTES.toString());
+    assert.equal(origin.opened, 2);
+    assert.deepEqual(readFileSync(path), BYTES);
+  });
+}
+
+test('metadata cache: nothing is kept of a blob that did not come whole', async () => {
+  const directory = join(scratch.path, 'failed');
+  const failure = new Error('the network');
+  await assert.rejects(read(withMetadataCache(source({ failure }), directory)), failure);
+  assert.deepEqual(readdirSync(directory), []);
+});
+
+test('metadata cache: where nothing can be kept, it is fetched each time', async () => {
+  const directory = join(scratch.path, 'file', 'below');
+  writeFileSync(join(scratch.path, 'file'), '');
+  const origin = source();
+  const cached = withMetadataCache(origin, directory);
+  for (const _ of [1, 2]) assert.equal(await read(cached), BYTES.toString());
+  assert.equal(origin.opened, 2);
+});
