@@ -41,6 +41,8 @@ export const XATTRS_SIZE_MAX = 64 * KiB;
 export const TAR_HEADER_SIZE_MAX = 1 * MiB;
 /** Extents of one sparse file in a tar. */
 export const TAR_SPARSE_EXTENTS_MAX = 1_000_000;
+/** Chunk references of one layer, eight bytes each while it is converted: 8 TiB of files at chunks of 1 MiB. */
+export const CHUNK_REFS_PER_LAYER_MAX = 2 ** 23;
 /** One file of an image; the size of the largest ext4 file. */
 export const FILE_SIZE_MAX = 2 ** 44;
 /** zstd frames that ask for a larger window are refused: the decoder would have to hold it. */

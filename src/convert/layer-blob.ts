@@ -4,8 +4,14 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { assert } from '../base/assert.ts';
 import { NaiadError } from '../base/errors.ts';
-import { BLOB_COMPRESSED_SIZE_MAX, BLOB_UNCOMPRESSED_SIZE_MAX, CHUNKS_PER_BLOB_MAX } from '../base/limits.ts';
+import {
+  BLOB_COMPRESSED_SIZE_MAX,
+  BLOB_UNCOMPRESSED_SIZE_MAX,
+  CHUNK_REFS_PER_LAYER_MAX,
+  CHUNKS_PER_BLOB_MAX,
+} from '../base/limits.ts';
 import { alignUp } from '../base/units.ts';
+import { isZeroPiece } from '../base/zeros.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
 import { digestOf } from '../codec/codec.ts';
 import type { CompressPool, Slot } from '../codec/compress-pool.ts';
@@ -40,6 +46,8 @@ export class LayerBlob implements AsyncDisposable {
   readonly #hash = createHash('sha256');
   readonly #file: FileHandle;
   #deviceEnd = 0;
+  /** The chunk of zeros alone, once a hole had one. */
+  #hole: ChunkRef | undefined;
   #dataSize = 0;
   /** The slot that is being filled, and the chunk index of its first chunk. */
   #slot: Slot | undefined;
@@ -66,7 +74,12 @@ export class LayerBlob implements AsyncDisposable {
   /** Cuts the `size` bytes of `body` into chunks and returns one reference each. */
   async addFile(size: number, body: AsyncIterable<Uint8Array>): Promise<ChunkRef[]> {
     const { chunkSize } = this.#options;
-    const refs: ChunkRef[] = [];
+    const count = Math.ceil(size / chunkSize);
+    if (this.chunksSeen + count > CHUNK_REFS_PER_LAYER_MAX)
+      throw tooMany(`${CHUNK_REFS_PER_LAYER_MAX} chunks of files`);
+    // Of its final length from the start: grown by push, an array for one chunk would hold room for seventeen.
+    const refs = new Array<ChunkRef>(count);
+    let cut = 0;
     let left = size;
     let partial: { readonly slot: Slot; readonly room: Uint8Array; filled: number } | undefined;
     for await (const piece of body) {
@@ -77,8 +90,7 @@ export class LayerBlob implements AsyncDisposable {
           const chunk = piece.subarray(at, at + chunkLength);
           at += chunkLength;
           left -= chunkLength;
-          const digest = this.#digest(chunk);
-          refs.push(this.#known(digest, chunkLength) ?? (await this.#copyChunk(chunk, digest)));
+          refs[cut++] = this.#knownHole(chunk) ?? (await this.#addWhole(chunk));
           continue;
         }
         if (!partial) {
@@ -92,7 +104,7 @@ export class LayerBlob implements AsyncDisposable {
         if (partial.filled < partial.room.length) continue;
         left -= partial.filled;
         const digest = this.#digest(partial.room);
-        refs.push(this.#known(digest, partial.filled) ?? this.#addChunk(partial.slot, partial.filled, digest));
+        refs[cut++] = this.#known(digest, partial.filled) ?? this.#addChunk(partial.slot, partial.filled, digest);
         partial = undefined;
       }
     }
@@ -140,6 +152,22 @@ export class LayerBlob implements AsyncDisposable {
     return index === undefined ? undefined : chunkRef(this.#options.blobIndex, index);
   }
 
+  /** The chunk of a hole, once it is known; digesting terabytes of zeros would take hours. */
+  #knownHole(chunk: Uint8Array): ChunkRef | undefined {
+    if (this.#hole === undefined || chunk.length !== this.#options.chunkSize || !isZeroPiece(chunk)) return undefined;
+    this.chunksSeen++;
+    this.bytesSeen += chunk.length;
+    return this.#hole;
+  }
+
+  /** A chunk that lies in one piece: it need not be copied when the blob has it. */
+  async #addWhole(chunk: Uint8Array): Promise<ChunkRef> {
+    const digest = this.#digest(chunk);
+    const ref = this.#known(digest, chunk.length) ?? (await this.#copyChunk(chunk, digest));
+    if (chunk.length === this.#options.chunkSize && isZeroPiece(chunk)) this.#hole = ref;
+    return ref;
+  }
+
   async #copyChunk(chunk: Uint8Array, digest: Uint8Array): Promise<ChunkRef> {
     const slot = this.#slotFor(chunk.length) ?? (await this.#nextSlot());
     slot.room(chunk.length).set(chunk);
@@ -151,11 +179,7 @@ export class LayerBlob implements AsyncDisposable {
     const uncompressedOffset = this.#deviceEnd;
     const deviceEnd = alignUp(uncompressedOffset + size, BLOCK_SIZE);
     if (this.#chunks.count >= CHUNKS_PER_BLOB_MAX || deviceEnd > BLOB_UNCOMPRESSED_SIZE_MAX) {
-      throw new NaiadError(
-        'LIMIT_EXCEEDED',
-        `the layer has more than ${CHUNKS_PER_BLOB_MAX} chunks or ${BLOB_UNCOMPRESSED_SIZE_MAX} bytes`,
-        { hint: 'choose a larger --chunk-size' },
-      );
+      throw tooMany(`${CHUNKS_PER_BLOB_MAX} different chunks or ${BLOB_UNCOMPRESSED_SIZE_MAX} bytes`);
     }
     const unstored = { compressedOffset: 0, compressedSize: size, compressed: false, crc32: 0 };
     const index = this.#chunks.add({ uncompressedOffset, uncompressedSize: size, ...unstored }, digest);
@@ -223,6 +247,10 @@ export class LayerBlob implements AsyncDisposable {
     await writeFully(this.#file, stored);
     meter.since('write', writeStart);
   }
+}
+
+function tooMany(what: string): NaiadError {
+  return new NaiadError('LIMIT_EXCEEDED', `the layer has more than ${what}`, { hint: 'Choose a larger --chunk-size.' });
 }
 
 /** Appends all of `bytes`. @throws NaiadError NO_SPACE, IO */

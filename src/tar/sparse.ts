@@ -3,7 +3,7 @@
 import type { ByteString } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { FILE_SIZE_MAX, TAR_SPARSE_EXTENTS_MAX } from '../base/limits.ts';
-import { MiB } from '../base/units.ts';
+import { zeroPieces } from '../base/zeros.ts';
 import { viewOf } from '../format/record.ts';
 import {
   TAR_BLOCK_SIZE,
@@ -193,19 +193,14 @@ export async function readBodyMap(
   };
 }
 
-const ZEROS = new Uint8Array(1 * MiB);
-
 /** The bytes of a sparse file: `stored` where the map has extents, zeros elsewhere. */
 export async function* expandSparse(stored: AsyncIterable<Uint8Array>, map: SparseMap): AsyncGenerator<Uint8Array> {
   let position = 0;
   let index = 0;
   let extentLeft = 0;
   function* zerosTo(end: number) {
-    while (position < end) {
-      const step = Math.min(ZEROS.length, end - position);
-      position += step;
-      yield ZEROS.subarray(0, step);
-    }
+    yield* zeroPieces(position, end);
+    position = end;
   }
   for await (let piece of stored) {
     while (piece.length > 0) {

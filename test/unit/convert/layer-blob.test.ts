@@ -3,6 +3,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { CHUNK_REFS_PER_LAYER_MAX } from '../../../src/base/limits.ts';
+import { zeroPieces } from '../../../src/base/zeros.ts';
 import { decompress, digestOf } from '../../../src/codec/codec.ts';
 import { CompressPool, type CompressPoolOptions } from '../../../src/codec/compress-pool.ts';
 import { LayerBlob } from '../../../src/convert/layer-blob.ts';
@@ -130,6 +132,41 @@ test('the blob does not depend on how pieces are cut, on threads or on memory', 
     assert.deepEqual(got.refs, want.refs);
   }
 });
+
+test('holes are chunks of zeros like any other, at any size', async () => {
+  const ends = [100, CHUNK_SIZE, 5 * CHUNK_SIZE + 7, (16 << 20) + CHUNK_SIZE];
+  const [holes, zeros] = await Promise.all(
+    [true, false].map(async (known) => {
+      await using pool = new CompressPool({ compressor: 'zstd', workers: 1, slots: 2, slotSize: 1 << 20 });
+      const path = join(scratch.path, `holes-${known}`);
+      const options = { pool, path, blobIndex: 0, chunkSize: CHUNK_SIZE, meter: new Meter() };
+      await using blob = await LayerBlob.create({ ...options, compressor: 'zstd', digester: 'blake3' });
+      const refs: number[][] = [];
+      for (const end of ends) {
+        const body = async function* () {
+          yield noise.subarray(0, 50);
+          if (known) yield* zeroPieces(50, end);
+          else yield Buffer.alloc(end - 50);
+        };
+        refs.push(await blob.addFile(end, body()));
+      }
+      return { refs, blobId: (await blob.finish())?.blobId, seen: [blob.chunksSeen, blob.bytesSeen] };
+    }),
+  );
+  assert.deepEqual(holes, zeros);
+});
+
+test('a file of terabytes is refused before it is read', async () => {
+  await using pool = new CompressPool({ compressor: 'none', workers: 1, slots: 2, slotSize: 1 << 20 });
+  const options = { pool, path: join(scratch.path, 'huge'), blobIndex: 0, chunkSize: 4096, meter: new Meter() };
+  await using blob = await LayerBlob.create({ ...options, compressor: 'none', digester: 'blake3' });
+  const size = (CHUNK_REFS_PER_LAYER_MAX + 1) * 4096;
+  await assert.rejects(blob.addFile(size, zeroBody(size)), { code: 'LIMIT_EXCEEDED', hint: /--chunk-size/ });
+});
+
+async function* zeroBody(size: number): AsyncGenerator<Uint8Array> {
+  yield* zeroPieces(0, size);
+}
 
 test('a layer without file data has no blob', async () => {
   const { info, bytes, refs } = await write([Buffer.alloc(0)]);
