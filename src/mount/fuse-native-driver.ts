@@ -1,9 +1,10 @@
 // The portable driver: JavaScript handlers over the npm package fuse-native and libfuse 2.
-import { accessSync, constants, existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import type { Driver, DriverMount } from './driver.ts';
+import { FUSE_DEVICE, fuseDescriptors } from './fuse-descriptors.ts';
 import { FuseHandlers } from './fuse-native-handlers.ts';
 import { mountAt } from './mount-table.ts';
 
@@ -15,7 +16,6 @@ interface FuseInstance {
 }
 type FuseConstructor = new (mountpoint: string, operations: object, options: object) => FuseInstance;
 
-const FUSE_DEVICE = '/dev/fuse';
 /** Nothing in an image changes, so the kernel may keep all it has learnt. */
 const CACHE_SEC = 86_400;
 /** How often to look whether somebody unmounted: the package does not tell. */
@@ -64,13 +64,13 @@ class FuseNativeMount implements DriverMount {
   readonly ended: Promise<void>;
   #released = false;
 
-  constructor(fd: string | undefined) {
+  constructor(fd: number | undefined) {
     this.ended = this.#watch(fd);
   }
 
   /** libfuse closes its descriptor when the kernel has let go of the mount; a lazily unmounted one is gone from the list
    *  of mounts long before. */
-  async #watch(fd: string | undefined): Promise<void> {
+  async #watch(fd: number | undefined): Promise<void> {
     while (fd !== undefined && !this.#released && fuseDescriptors().includes(fd)) {
       await sleep(WATCH_INTERVAL_MS, undefined, { ref: false });
     }
@@ -80,17 +80,6 @@ class FuseNativeMount implements DriverMount {
     this.#released = true;
     return Promise.resolve();
   }
-}
-
-/** This process' descriptors of the FUSE device. */
-function fuseDescriptors(): string[] {
-  return readdirSync('/proc/self/fd').filter((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`) === FUSE_DEVICE;
-    } catch {
-      return false; // The one readdir used.
-    }
-  });
 }
 
 /** The package copies xattrs past the end of buffers that are too small; these two handlers of its own do not. */

@@ -1,5 +1,5 @@
 // What can be mounted on, said before the kernel says it less clearly.
-import { lstatSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
@@ -12,6 +12,7 @@ import { mountAt } from './mount-table.ts';
  */
 export function resolveMountpoint(directory: string): string {
   const path = resolve(directory);
+  if (mountAt(path)) return path; // Known by that name, and not asked: its server may hang.
   try {
     return realpathSync(path);
   } catch (error) {
@@ -48,15 +49,5 @@ export function checkMountpoint(mountpoint: string): void {
     }
   } catch (error) {
     throw systemError(error, `mountpoint ${mountpoint}`);
-  }
-}
-
-/** True for a mount whose server has died: every access fails with ENOTCONN. */
-export function isDisconnected(mountpoint: string): boolean {
-  try {
-    lstatSync(mountpoint);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOTCONN';
   }
 }

@@ -1,7 +1,7 @@
 // All mounts of this machine's state directory, and ending them.
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { mountPaths } from '../store/paths.ts';
 import { callMountApi, type MountStatus } from './mount-api.ts';
 import { isServed, listRecords, type MountRecord, mountIdOf, readRecord } from './mount-record.ts';
@@ -11,7 +11,7 @@ import { cleanDead, forgetGone } from './recover.ts';
 import { stateRoot } from './state-root.ts';
 import { unmount } from './unmount.ts';
 
-const STATUS_TIMEOUT_MS = 5000;
+const ASK = { method: 'GET', path: '/v1/status', timeoutMs: 5000 } as const;
 const UNMOUNT_TIMEOUT_MS = 60_000;
 
 export type ListedMount =
@@ -30,9 +30,8 @@ async function look(state: string, mount: MountRecord): Promise<ListedMount> {
   const hint = `naiad umount ${mount.mountpoint}`;
   if (!isServed(mount)) return { state: 'dead', mount, hint };
   if (!mount.ready) return { state: 'starting', mount, hint };
-  const call = { method: 'GET', path: '/v1/status', timeoutMs: STATUS_TIMEOUT_MS } as const;
   try {
-    const status = await callMountApi<MountStatus>(mountPaths(state, mount.id).socket, call);
+    const status = await callMountApi<MountStatus>(mountPaths(state, mount.id).socket, ASK);
     if (status) return { state: 'serving', ...status };
   } catch (error) {
     if (!(error instanceof NaiadError)) throw error;
@@ -92,8 +91,12 @@ async function endRecorded(state: string, record: MountRecord, options: { readon
       await waitUntilGone(state, record);
       return;
     }
-    const answered = await callMountApi<object>(mountPaths(state, record.id).socket, call);
-    if (answered) {
+    const { socket } = mountPaths(state, record.id);
+    // One that hangs is found out soon; one that answers may take its time to unmount.
+    const answering = await callMountApi<MountStatus>(socket, ASK).catch((error) => {
+      throw hasCode(error, 'IO') ? hung(record, error) : error;
+    });
+    if (answering && (await callMountApi<object>(socket, call))) {
       await waitUntilGone(state, record);
       return;
     }
@@ -112,5 +115,12 @@ async function waitUntilGone(state: string, record: MountRecord): Promise<void> 
   const { record: path } = mountPaths(state, record.id);
   const gone = () => !isServed(record) || !existsSync(path) || readRecord(state, record.id)?.since !== record.since;
   for (const end = Date.now() + UNMOUNT_TIMEOUT_MS; Date.now() < end; await sleep(20)) if (gone()) return;
-  throw new NaiadError('IO', `process ${record.process.pid} does not finish after ${record.mountpoint} was unmounted`);
+  throw hung(record);
+}
+
+function hung({ process: { pid }, mountpoint }: MountRecord, cause?: unknown): NaiadError {
+  return new NaiadError('IO', `process ${pid}, which serves ${mountpoint}, does not answer`, {
+    hint: `kill -9 ${pid}; naiad umount ${mountpoint}`,
+    ...(cause !== undefined && { cause }),
+  });
 }

@@ -1,9 +1,10 @@
 // A container in the foreground: stdio passed through, signals passed on, its exit code ours.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemError } from '../base/system-error.ts';
+import { stdioWithoutFuse } from './fuse-descriptors.ts';
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
 type Forwarded = (typeof FORWARDED)[number];
@@ -26,8 +27,7 @@ export interface SuperviseOptions {
  * go to the container instead of to whoever listened here.
  */
 export async function supervise(options: SuperviseOptions): Promise<number> {
-  // In a group of its own, the runtime does not get Ctrl-C as well; on a terminal of its own there is no such signal.
-  const child = spawn(options.runtime, options.args, { stdio: 'inherit', detached: !options.tty });
+  const child = start(options);
   let ended = false;
   const exited = new Promise<number>((resolve, reject) => {
     child.once('error', (error) => reject(systemError(error, options.runtime)));
@@ -53,6 +53,12 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   } finally {
     restore();
   }
+}
+
+function start({ runtime, args, tty }: SuperviseOptions): ChildProcess {
+  using withoutFuse = stdioWithoutFuse();
+  // In a group of its own, the runtime does not get Ctrl-C as well; on a terminal of its own there is no such signal.
+  return spawn(runtime, args, { stdio: withoutFuse.stdio, detached: !tty });
 }
 
 /** Replaces the listeners of all forwarded signals, and returns what puts them back. */

@@ -1,7 +1,7 @@
 // Unmounting, and who prevents it. By the addon, which calls the kernel on a thread of its own, since it may ask this very
 // process for answers; without the addon by umount(8).
 import { execFile } from 'node:child_process';
-import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from '../native/mount.ts';
 import { type MountEntry, mountAt } from './mount-table.ts';
@@ -42,7 +42,8 @@ export interface MountUser {
   readonly command: string;
 }
 
-/** Processes with their root, working directory, program or an open file on the mount. As far as /proc may be read. */
+/** Processes with their root, working directory, program or an open file on the mount, as far as /proc may be read. Only
+ *  links are read: looking at what they lead to could wait for some other mount that hangs. */
 export async function usersOf(entry: MountEntry): Promise<MountUser[]> {
   const users: MountUser[] = [];
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name));
@@ -59,25 +60,10 @@ async function uses(directory: string, entry: MountEntry): Promise<boolean> {
   for (const name of ['cwd', 'root', 'exe']) {
     if (inside(await readlink(`${directory}/${name}`).catch(() => ''))) return true;
   }
-  // Containers see the mount under another path; the device is the same.
-  for (const name of ['cwd', 'root']) {
-    const device = await stat(`${directory}/${name}`).then(
-      ({ dev }) => dev,
-      () => undefined,
-    );
-    if (device !== undefined && deviceName(device) === entry.device) return true;
-  }
   for (const fd of await readdir(`${directory}/fd`).catch(() => [])) {
     if (inside(await readlink(`${directory}/fd/${fd}`).catch(() => ''))) return true;
   }
   return false;
-}
-
-/** `major:minor` of st_dev, as mountinfo writes it. */
-function deviceName(device: number): string {
-  const major = (device >>> 8) & 0xfff;
-  const minor = (device & 0xff) | ((device >>> 12) & 0xfff00);
-  return `${major}:${minor}`;
 }
 
 async function busy(path: string, entry: MountEntry): Promise<NaiadError> {

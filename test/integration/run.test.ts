@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mountpointsBelow, type NaiadHome, naiadHome, startNaiad } from '../support/naiad.ts';
 import { every, fuse, program, root } from '../support/requires.ts';
@@ -145,6 +145,11 @@ for (const { name, args, exit, error } of REFUSED) {
   });
 }
 
+// One failure must not make the others fail.
+afterEach(async () => {
+  if (needs.skip === false && mountpointsBelow(scratch.path).length > 0) await naiad.run(['run', image]);
+});
+
 /** Starts a container that prints `ready`, and waits for that. */
 async function startContainer(command: string, options: readonly string[] = []) {
   const child = startNaiad(['run', ...options, image, `${command}`], naiad.env);
@@ -201,6 +206,19 @@ test('run: what a killed one left, the next one removes', { ...needs }, async ()
   assert.notDeepEqual(mountpointsBelow(scratch.path), []);
   const { stdout } = await naiad.run(['run', image]);
   assert.equal(stdout, 'default\n');
+  assertNothingLeft();
+});
+
+test('run: after a killed one its container gets errors and does not hang', { ...needs }, async () => {
+  // Of the shell alone: other programs cannot be loaded any more. It may die of that itself.
+  const script = `echo ready; n=0; while true; do n=$((n+1))
+    case "$( (read x < /never-asked-for-$n) 2>&1)" in *"No such"*) ;; *) exit;; esac; done`;
+  const { child, exited } = await startContainer(script);
+  const containerEnded = once(child.stdout, 'close', { signal: AbortSignal.timeout(10_000) });
+  child.kill('SIGKILL');
+  await exited;
+  await containerEnded;
+  await naiad.run(['run', image]);
   assertNothingLeft();
 });
 

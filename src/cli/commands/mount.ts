@@ -1,3 +1,4 @@
+import { NaiadError } from '../../base/errors.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import type { MountStatus } from '../../mount/mount-api.ts';
 import { defineCommand } from '../command.ts';
@@ -23,9 +24,13 @@ export const command = defineCommand({
         describe: 'How to mount',
       })
       .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
-      .option('foreground', { type: 'boolean', default: false, describe: 'Serve in this process until unmounted' })
-      .implies('upper', 'rw'),
+      .option('foreground', { type: 'boolean', default: false, describe: 'Serve in this process until unmounted' }),
   async run(args, io) {
+    if (args.upper !== undefined && !args.rw) {
+      throw new NaiadError('USAGE', '--upper is for what is written to a mount, and without --rw nothing is', {
+        hint: 'Add --rw, or leave out --upper.',
+      });
+    }
     const request = {
       image: args.image,
       mountpoint: args.directory,
