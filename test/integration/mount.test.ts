@@ -2,7 +2,7 @@
 // killed; several at once. Whatever happens, the next command finds its way, and nothing stays.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
@@ -267,6 +267,35 @@ test('mount: the API of a serving process answers, and refuses what it does not 
   const unknown = { ...call, method: 'GET', path: '/v2/status' } as const;
   await assert.rejects(callMountApi(socket, unknown), { code: 'USAGE' });
   assert.equal(await callMountApi(join(naiad.state, 'none.sock'), unknown), undefined);
+});
+
+test('mount: a damaged chunk is EIO, told by status, and right again once the blob is', { ...needs }, async () => {
+  const copy = join(scratch.path, 'damaged');
+  cpSync(join(scratch.path, 'layout'), copy, { recursive: true });
+  const home = naiadHome(join(scratch.path, 'damaged-home'));
+  const { layers } = JSON.parse((await home.run(['inspect', '--json', `oci:${copy}:x`])).stdout) as {
+    layers: { digest: string; size: number }[];
+  };
+  const largest = layers.slice(0, -1).sort((a, b) => b.size - a.size)[0];
+  const blob = join(copy, 'blobs', largest?.digest.replace(':', '/') ?? '');
+  const whole = readFileSync(blob);
+  const bytes = Buffer.from(whole);
+  bytes[100] = (bytes[100] as number) ^ 1; // Of the first chunk.
+  writeFileSync(blob, bytes);
+  try {
+    await home.run(['mount', '--quiet', `oci:${copy}:x`, mountpoint]);
+    const readAll = ['-c', `find ${mountpoint} -type f -print0 | xargs -0 cat 2>&1 > /dev/null | sort | uniq -c`];
+    const first = await runTool('bash', readAll);
+    assert.match(first.stdout, /Input\/output error/);
+    const { counters } = await home.status(mountpoint);
+    assert.ok(counters.errors > 0);
+    assert.match(counters.lastError ?? '', /^CHUNK_(DIGEST_MISMATCH|INVALID): /);
+    writeFileSync(blob, whole);
+    assert.equal((await runTool('bash', readAll)).stdout, '');
+  } finally {
+    await home.run(['umount', '--all']);
+  }
+  assert.deepEqual(mountpointsBelow(scratch.path), []);
 });
 
 test('mount: of a process that hangs, status and umount say so and how to go on', { ...needs }, async () => {
