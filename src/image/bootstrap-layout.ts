@@ -88,7 +88,7 @@ export function layOut(root: DirectoryNode): BootstrapLayout {
         subdirectories.push({ directory: child, parent: directory });
       } else put(child, directory, placeLeaf(child, end));
     }
-    pending.push(...subdirectories.reverse());
+    for (const subdirectory of subdirectories.reverse()) pending.push(subdirectory);
   }
   return { placements, byNode, names, size: end };
 }
