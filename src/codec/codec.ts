@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { NaiadError } from '../base/errors.ts';
-import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
 import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
 import { blakeLibrary, lz4Library, zstdBinding, zstdLibrary } from './libraries.ts';
 
@@ -86,7 +85,7 @@ export function decompress(name: CompressorName, stored: Uint8Array, size: numbe
   return bytes;
 }
 
-let zstd: InstanceType<ReturnType<typeof zstdLibrary>['Decompressor']> | undefined;
+let zstd: InstanceType<ReturnType<typeof zstdBinding>['DCtx']> | undefined;
 
 function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: number): Uint8Array {
   switch (name) {
@@ -101,11 +100,10 @@ function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: num
     case 'gzip':
       return gunzipSync(stored, { maxOutputLength: size });
     case 'zstd': {
-      if (!zstd) {
-        zstd = new (zstdLibrary().Decompressor)();
-        zstd.setParameters({ windowLogMax: Math.log2(ZSTD_WINDOW_SIZE_MAX) });
-      }
-      return zstd.decompress(stored);
+      // Into memory of the right size: what would be larger is an error, and is never allocated.
+      zstd ??= new (zstdBinding().DCtx)();
+      const bytes = new Uint8Array(size);
+      return bytes.subarray(0, zstd.decompress(bytes, stored));
     }
   }
 }
