@@ -32,6 +32,12 @@ function exampleBlob() {
   return { bytes: Buffer.concat([hello, ...sections]), info };
 }
 
+function exampleBootstrap() {
+  const { info } = exampleBlob();
+  const options = { chunkSize: 1024 * 1024, compressor: 'zstd', digester: 'sha256' } as const;
+  return writeBootstrap({ root: exampleTree(), blobs: [info], ...options });
+}
+
 test('worked example: the blob has its documented digest', () => {
   const { bytes, info } = exampleBlob();
   assert.equal(bytes.length, 6709);
@@ -40,14 +46,7 @@ test('worked example: the blob has its documented digest', () => {
 });
 
 test('worked example: the bootstrap has its documented digest', () => {
-  const { info } = exampleBlob();
-  const written = writeBootstrap({
-    root: exampleTree(),
-    blobs: [info],
-    chunkSize: 1024 * 1024,
-    compressor: 'zstd',
-    digester: 'sha256',
-  });
+  const written = exampleBootstrap();
   assert.equal(written.bytes.length, 20480);
   assert.equal(
     createHash('sha256').update(written.bytes).digest('hex'),
@@ -56,14 +55,7 @@ test('worked example: the bootstrap has its documented digest', () => {
 });
 
 test('worked example: reads back', () => {
-  const { info } = exampleBlob();
-  const written = writeBootstrap({
-    root: exampleTree(),
-    blobs: [info],
-    chunkSize: 1024 * 1024,
-    compressor: 'zstd',
-    digester: 'sha256',
-  });
+  const written = exampleBootstrap();
   const bootstrap = Bootstrap.parse(written.bytes);
   const f = bootstrap.resolve(['d', 'f']);
   assert.ok(f);
