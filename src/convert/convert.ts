@@ -14,6 +14,7 @@ import { emptyDirectory } from '../image/tree.ts';
 import type { Skipped } from '../tar/xattrs.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import type { ConvertedLayer } from './convert-layer.ts';
+import { watchHeap } from './engine.ts';
 import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
 import type { LayerBlobOptions } from './layer-blob.ts';
 import { Meter } from './meter.ts';
@@ -249,6 +250,7 @@ class Run {
 
   #countRead(index: number, bytes: number): void {
     this.#storedSizes[index] = (this.#storedSizes[index] as number) + bytes;
+    watchHeap();
     this.#progress('converting');
   }
 
