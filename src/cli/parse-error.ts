@@ -23,6 +23,8 @@ export function parseError(complaint: Complaint): NaiadError {
   if (unknown !== undefined) return unknownArgument(unknown.split(', '), complaint, help);
   const count = /^Not enough non-option arguments: got (\d+)/.exec(text)?.[1];
   if (count !== undefined) {
+    const mistyped = unknownOption(complaint);
+    if (mistyped !== undefined) return unknownArgument([mistyped], complaint, help);
     const missing = [...complaint.positionals.matchAll(/<[^>]+>/g)].map(([name]) => name).slice(Number(count));
     return new NaiadError('USAGE', `missing ${missing.join(' and ')}`, { hint: help });
   }
@@ -53,6 +55,13 @@ function unknownArgument(names: readonly string[], { argv, parser }: Complaint, 
   );
   const hint = near ? `Did you mean --${near}?` : help;
   return new NaiadError('USAGE', `unknown option ${written.replace(/=.*/, '')}`, { hint });
+}
+
+/** The first option that there is none of: yargs looks for them only once there are words enough. */
+function unknownOption({ argv, parser }: Complaint): string | undefined {
+  const known = new Set(optionNames(parser));
+  const options = argv.flatMap((word) => /^--([^=]+)/.exec(word)?.[1] ?? []);
+  return options.find((name) => !known.has(name) && !known.has(name.replace(/^no-/, '')));
 }
 
 /** Names of all options of `parser`; yargs tells, its types do not. */

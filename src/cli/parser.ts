@@ -69,6 +69,7 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
   const [{ default: yargs }, { command }] = await Promise.all([import('yargs'), entry.load()]);
   const positionals = command.usage.slice(entry.name.length).trim();
   const { passThrough = false } = command;
+  const line = passThrough ? argv : shieldWords(argv);
   let inner: Argv | undefined;
   const build = (parser: Argv) => {
     inner = parser;
@@ -78,20 +79,28 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
   };
   let several: readonly string[] = [];
   let failure: NaiadError | undefined;
-  const parser = withGlobalOptions(yargs(argv).scriptName(`naiad ${entry.name}`).locale('en'))
+  const parser = withGlobalOptions(yargs(line).scriptName(`naiad ${entry.name}`).locale('en'))
     .parserConfiguration({ ...PARSER_CONFIGURATION, 'halt-at-non-option': passThrough })
     .command(passThrough ? '$0' : `$0 ${positionals}`.trim(), entry.summary, build)
     .fail((message, error) => {
-      failure ??= parseError({ message, error, command: entry.name, positionals, argv, parser: inner ?? parser });
+      const bare = message?.replaceAll(SHIELD, '');
+      failure ??= parseError({
+        message: bare,
+        error,
+        command: entry.name,
+        positionals,
+        argv: line,
+        parser: inner ?? parser,
+      });
       throw failure;
     });
   let text = '';
-  const parsed = await parser.parseAsync(argv, {}, (_error: unknown, _args: unknown, output: string) => {
+  const parsed = await parser.parseAsync(line, {}, (_error: unknown, _args: unknown, output: string) => {
     text = output;
   });
   if (failure) throw failure;
   if (text !== '') return { kind: 'text', text: arrangeHelp(text, command.usage), exit: 0 };
-  const options = lastOfRepeated(parsed, several);
+  const options = unshieldWords(lastOfRepeated(parsed, several));
   const { json = false, quiet = false, logLevel } = options;
   const args = passThrough ? { ...options, ...splitPassThrough(parsed._, positionals, entry.name) } : options;
   return {
@@ -100,6 +109,24 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
     args,
     output: { json, quiet, logLevel: logLevel as LogLevel },
   };
+}
+
+const SHIELD = '\0';
+
+/** What stands behind `--` as words that do not look like options: yargs would not count them as arguments. */
+function shieldWords(argv: readonly string[]): string[] {
+  const end = argv.indexOf('--');
+  if (end === -1) return [...argv];
+  return [...argv.slice(0, end), ...argv.slice(end + 1).map((word) => `${SHIELD}${word}`)];
+}
+
+function unshieldWords<T extends object>(parsed: T): T {
+  const bare = (value: unknown) => (typeof value === 'string' && value.startsWith(SHIELD) ? value.slice(1) : value);
+  const entries = Object.entries(parsed).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.map(bare) : bare(value),
+  ]);
+  return Object.fromEntries(entries) as T;
 }
 
 /** Names and aliases of options that take several values; yargs tells until it has parsed, its types do not. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { guessOutput, parseCommandLine } from '../../../src/cli/parser.ts';
 
+const CAT_HELP = 'Run `naiad cat --help` to see its arguments and options.';
 const HELP = 'Run `naiad ls --help` to see its arguments and options.';
 
 for (const { line, message, hint } of [
@@ -10,10 +11,12 @@ for (const { line, message, hint } of [
   { line: 'registry serv', message: 'unknown command "registry serv"', hint: 'Did you mean `naiad registry serve`?' },
   { line: '--nope', message: 'unknown option --nope', hint: 'Run `naiad --help` to see what there is.' },
   { line: 'ls', message: 'missing <image>', hint: HELP },
-  { line: 'cat image', message: 'missing <path>', hint: 'Run `naiad cat --help` to see its arguments and options.' },
+  { line: 'cat image', message: 'missing <path>', hint: CAT_HELP },
   { line: 'ls image / extra', message: 'unexpected argument "extra"', hint: HELP },
   { line: 'ls image --recursiv', message: 'unknown option --recursiv', hint: 'Did you mean --recursive?' },
   { line: 'ls image --recursiv=1', message: 'unknown option --recursiv', hint: 'Did you mean --recursive?' },
+  { line: 'cat --qwertyuiop image', message: 'unknown option --qwertyuiop', hint: CAT_HELP },
+  { line: 'ls image -- / -x', message: 'unexpected argument "-x"', hint: HELP },
   { line: 'ls image -X', message: 'unknown option -X', hint: HELP },
   { line: 'ls image --qwertyuiop', message: 'unknown option --qwertyuiop', hint: HELP },
   {
@@ -32,6 +35,11 @@ async function parsed(...argv: string[]): Promise<Record<string, unknown>> {
   assert.ok(invocation.kind === 'command', 'a command, no text');
   return { ...invocation.args, output: invocation.output };
 }
+
+test('parser: what stands behind -- is no option', async () => {
+  const { image, path } = await parsed('cat', 'img', '--', '--json');
+  assert.deepEqual({ image, path }, { image: 'img', path: '--json' });
+});
 
 test('parser: global options stand before or behind the command', async () => {
   for (const argv of [
