@@ -10,6 +10,7 @@ import { short } from '../base/bytes.ts';
 import { deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
+import { bitmapOffset } from '../format/cache/chunk-map.ts';
 import type { Device } from '../image/device.ts';
 import { type BlobFiles, CACHE_HINT, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
 import type { ChunkMapFile } from './chunk-map-file.ts';
@@ -72,6 +73,25 @@ export class ChunkCache implements AsyncDisposable {
     return this.#data.fd;
   }
 
+  /** Descriptor of the chunk map, for readers that map it: see `readyBitsOffset`. Closed by disposing. */
+  get mapFd(): number {
+    return this.#map.fd;
+  }
+
+  /** Where the ready bits start in the chunk map: bit i % 8, lowest first, of byte i / 8 there. */
+  get readyBitsOffset(): number {
+    return bitmapOffset(this.device.chunks.count, 'ready');
+  }
+
+  /** Where each chunk starts on the device, ascending: a chunk reaches to the next one's start, the last one to the
+   *  end of the device. A fresh array. */
+  starts(): BigUint64Array<ArrayBuffer> {
+    const { chunks } = this.device;
+    const starts = new BigUint64Array(chunks.count);
+    for (let index = 0; index < chunks.count; index++) starts[index] = BigInt(chunks.uncompressedOffset(index));
+    return starts;
+  }
+
   /** True when every chunk of the range is present. Never waits. */
   isReady(range: ByteRange): boolean {
     if (range.size === 0) return true;
@@ -87,11 +107,30 @@ export class ChunkCache implements AsyncDisposable {
    */
   async ensure(range: ByteRange, signal?: AbortSignal): Promise<void> {
     if (range.size === 0) return;
-    throwIfAborted(this.#closing.signal);
-    throwIfAborted(signal);
     const { first, last } = this.#chunksOf(range);
     const missing: number[] = [];
     for (let index = first; index <= last; index++) if (!this.#map.has(index)) missing.push(index);
+    await this.#ensureChunks(missing, signal);
+  }
+
+  /**
+   * As `ensure`, for a kernel that reads the device in whole blocks: padding, and chunks that the image does not use, are
+   * left as they are. Every chunk of the image that the range touches is present afterwards.
+   */
+  async ensureAround(range: ByteRange, signal?: AbortSignal): Promise<void> {
+    const { chunks: table } = this.device;
+    const missing: number[] = [];
+    const end = range.offset + range.size;
+    for (let index = table.indexAt(range.offset) ?? 0; index < table.count; index++) {
+      if (table.uncompressedOffset(index) >= end) break;
+      if (isVerifiable(table, index) && !this.#map.has(index)) missing.push(index);
+    }
+    await this.#ensureChunks(missing, signal);
+  }
+
+  async #ensureChunks(missing: readonly number[], signal: AbortSignal | undefined): Promise<void> {
+    throwIfAborted(this.#closing.signal);
+    throwIfAborted(signal);
     if (missing.length === 0) return;
     this.counters.misses += missing.length;
     this.#startLoading(missing.filter((index) => !this.#loading.has(index)));

@@ -93,6 +93,11 @@ export class ChunkMapFile implements Disposable {
     }
   }
 
+  /** Open for reading and writing; closed by disposing. */
+  get fd(): number {
+    return this.#fd;
+  }
+
   has(index: number): boolean {
     return hasBit(this.#ready, index);
   }

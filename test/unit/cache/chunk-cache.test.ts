@@ -6,6 +6,7 @@ import {
   closeSync,
   openSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   truncateSync,
@@ -98,6 +99,21 @@ test('cache: a batch is fetched once and publishes all its chunks', async () => 
     assert.equal(reader.reads.length, 1);
     assert.equal(cache.counters.badChunks, 0);
   }
+});
+
+test('cache: the map as native readers see it: starts, and bits at their offset', async () => {
+  using directory = temporaryDir('cache');
+  const blob = makeBlob(CHUNKS, { absent: (index) => index === 2 });
+  await using cache = await openCache(directory.path, blob, memoryReader(blob.stored));
+  assert.deepEqual([...cache.starts()], [0n, 8192n, 16384n, 24576n, 28672n]);
+  // A kernel asks for whole blocks: padding behind chunk 1, chunk 2 that nobody knows, one block of chunk 3.
+  await cache.ensureAround({ offset: 8192 + 4096, size: 4096 + 8192 + 4096 });
+  const bits = Buffer.alloc(1);
+  readSync(cache.mapFd, bits, 0, 1, cache.readyBitsOffset);
+  assert.equal(bits[0], 0b01010);
+  await cache.ensureAround({ offset: 0, size: blob.device.size });
+  readSync(cache.mapFd, bits, 0, 1, cache.readyBitsOffset);
+  assert.equal(bits[0], 0b11011);
 });
 
 test('cache: padding and places without a chunk are refused', async () => {
