@@ -4,6 +4,8 @@
       "target_name": "naiad",
       "sources": [
         "src/addon.cc",
+        "src/descriptors/descriptors.cc",
+        "src/descriptors/passing.cc",
         "src/file/node.cc",
         "src/file/times.cc",
         "src/file/xattr.cc",

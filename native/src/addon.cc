@@ -1,6 +1,7 @@
 // Registers every operation of the addon; the operations are in the folders beside this file.
 #include <napi.h>
 
+#include "descriptors/descriptors.h"
 #include "file/file.h"
 #include "mount/mount.h"
 
@@ -14,6 +15,10 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("listXattrs", Napi::Function::New(env, naiad::ListXattrs, "listXattrs"));
   exports.Set("mount", Napi::Function::New(env, naiad::Mount, "mount"));
   exports.Set("umount", Napi::Function::New(env, naiad::Umount, "umount"));
+  exports.Set("socketPair", Napi::Function::New(env, naiad::SocketPair, "socketPair"));
+  exports.Set("connectUnix", Napi::Function::New(env, naiad::ConnectUnix, "connectUnix"));
+  exports.Set("sendDescriptors", Napi::Function::New(env, naiad::SendDescriptors, "sendDescriptors"));
+  exports.Set("receiveDescriptors", Napi::Function::New(env, naiad::ReceiveDescriptors, "receiveDescriptors"));
   return exports;
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace naiad {
 
@@ -40,8 +41,25 @@ class Arguments {
     return static_cast<int64_t>(value);
   }
 
+  /** An array of descriptors. */
+  std::vector<int> Descriptors(size_t index) {
+    std::vector<int> descriptors;
+    if (!info_[index].IsArray()) return Fail(index, "an array of descriptors"), descriptors;
+    const auto array = info_[index].As<Napi::Array>();
+    for (uint32_t i = 0; i < array.Length(); i++) {
+      const Napi::Value value = array[i];
+      const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+      if (!(number >= 0 && number <= kDescriptorMax) || std::trunc(number) != number) {
+        return Fail(index, "an array of descriptors"), std::vector<int>();
+      }
+      descriptors.push_back(static_cast<int>(number));
+    }
+    return descriptors;
+  }
+
  private:
   static constexpr double kSafeIntegerMax = 9007199254740991.0;
+  static constexpr double kDescriptorMax = 2147483647.0;
 
   void Fail(size_t index, const char* expected) {
     if (!ok_) return;

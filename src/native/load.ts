@@ -12,6 +12,17 @@ export interface Addon {
   listXattrs(path: Buffer): Buffer | number;
   mount(source: Buffer, target: Buffer, type: Buffer, flags: number, options: Buffer): Promise<number>;
   umount(target: Buffer, flags: number): Promise<number>;
+  socketPair(): [number, number] | number;
+  connectUnix(path: Buffer): number;
+  sendDescriptors(socket: number, bytes: Buffer, descriptors: readonly number[]): number;
+  receiveDescriptors(socket: number, sizeMax: number, timeoutMs: number): Promise<PassedMessage | number>;
+}
+
+/** What a message over a Unix socket brought; its descriptors belong to whoever received it. */
+export interface PassedMessage {
+  /** Empty when the other side has closed. */
+  readonly bytes: Buffer;
+  readonly descriptors: number[];
 }
 
 const PACKAGE_ROOT = fileURLToPath(new URL('../../../', import.meta.url));

@@ -1,0 +1,48 @@
+// Descriptors passed between processes over Unix sockets, which Node has no call for. Sockets here are bare descriptors:
+// node:net knows nothing of them, and whoever made one closes it.
+import { closeSync } from 'node:fs';
+import { systemError } from '../base/system-error.ts';
+import { errnoError } from './errno.ts';
+import { loadAddon, type PassedMessage } from './load.ts';
+
+/** Two connected stream sockets, both close-on-exec: the standard streams of a child are inherited all the same. */
+export function socketPair(): [number, number] {
+  const pair = loadAddon().socketPair();
+  if (typeof pair === 'number') throw failed(pair, 'socketpair', 'a pair of sockets');
+  return pair;
+}
+
+/** Connects to the stream socket at `path`, at most 107 bytes long. @throws NaiadError NOT_FOUND, PERMISSION, IO … */
+export function connectUnix(path: string): number {
+  const fd = loadAddon().connectUnix(Buffer.from(path));
+  if (fd < 0) throw failed(-fd, 'connect', path);
+  return fd;
+}
+
+/** Sends `bytes` (one at least) with copies of `descriptors` (253 at most); the caller's stay open. */
+export function sendDescriptors(socket: number, bytes: Buffer, descriptors: readonly number[]): void {
+  const errno = loadAddon().sendDescriptors(socket, bytes, descriptors);
+  if (errno !== 0) throw failed(errno, 'sendmsg', `socket ${socket}`);
+}
+
+/**
+ * The next message, which the sender must have sent as one; empty when it has closed. Its descriptors are close-on-exec.
+ * @throws NaiadError IO, also when nothing comes within `timeoutMs` (-1 waits without end, and keeps a worker).
+ */
+export async function receiveDescriptors(
+  socket: number,
+  options: { readonly sizeMax: number; readonly timeoutMs: number },
+): Promise<PassedMessage> {
+  const message = await loadAddon().receiveDescriptors(socket, options.sizeMax, options.timeoutMs);
+  if (typeof message === 'number') throw failed(message, 'recvmsg', `socket ${socket}`);
+  return message;
+}
+
+/** Closes what a message brought. */
+export function closeDescriptors(descriptors: Iterable<number>): void {
+  for (const fd of descriptors) closeSync(fd);
+}
+
+function failed(errno: number, operation: string, what: string): Error {
+  return systemError(errnoError(errno, operation, Buffer.from(what)), `${operation} ${what}`);
+}
