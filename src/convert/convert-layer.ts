@@ -4,15 +4,16 @@ import { short } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { decompressStream } from '../codec/stream.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
+import type { FileTree, NodeId } from '../image/file-tree.ts';
 import type { LayerEntry } from '../image/layer-entry.ts';
-import type { LayerDirectory } from '../image/layer-tree.ts';
 import { readLayerTar } from '../tar/read-layer.ts';
 import type { OnSkipped } from '../tar/xattrs.ts';
 import { LayerBlob, type LayerBlobOptions } from './layer-blob.ts';
 import { LayerBuilder } from './layer-builder.ts';
 
 export interface ConvertedLayer {
-  readonly tree: LayerDirectory;
+  /** What the layer has and removes, see FileTree. */
+  readonly root: NodeId;
   /** Undefined when the layer has no file data. */
   readonly blob: BlobInfo | undefined;
   readonly files: number;
@@ -23,18 +24,23 @@ export interface ConvertedLayer {
   readonly bytes: number;
 }
 
+export interface LayerOptions extends LayerBlobOptions {
+  /** Where the nodes of the layer are made. */
+  readonly tree: FileTree;
+}
+
 /** Converts a stream of entries. The blob is at `options.path`, empty when there is none. */
 export async function convertEntries(
   entries: AsyncIterable<LayerEntry>,
-  options: LayerBlobOptions & { readonly whiteouts: boolean },
+  options: LayerOptions & { readonly whiteouts: boolean },
 ): Promise<ConvertedLayer> {
   await using blob = await LayerBlob.create(options);
-  const builder = new LayerBuilder({ whiteouts: options.whiteouts });
+  const builder = new LayerBuilder(options);
   const chunksOf = (file: { size: number; body: AsyncIterable<Uint8Array> }) => blob.addFile(file.size, file.body);
   for await (const entry of entries) await builder.add(entry, chunksOf);
   const info = await blob.finish();
-  const { root: tree, files, entries: names } = builder;
-  return { tree, blob: info, files, entries: names, chunks: blob.chunksSeen, bytes: blob.bytesSeen };
+  const { root, files, entries: names } = builder;
+  return { root, blob: info, files, entries: names, chunks: blob.chunksSeen, bytes: blob.bytesSeen };
 }
 
 export interface LayerStream {
@@ -54,7 +60,7 @@ export interface LayerStream {
  */
 export async function convertLayer(
   layer: LayerStream,
-  options: LayerBlobOptions,
+  options: LayerOptions,
 ): Promise<ConvertedLayer & { tarSize: number }> {
   const { signal, onSkipped } = layer;
   const { meter } = options;

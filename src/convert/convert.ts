@@ -8,15 +8,15 @@ import { TREE_ENTRIES_MAX } from '../base/limits.ts';
 import { CompressPool } from '../codec/compress-pool.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
-import { writeBootstrap } from '../image/bootstrap-writer.ts';
+import { type PlannedBootstrap, planBootstrap } from '../image/bootstrap-writer.ts';
+import { FileTree, type NodeId } from '../image/file-tree.ts';
 import { layOver } from '../image/overlay.ts';
-import { emptyDirectory } from '../image/tree.ts';
+import { IMPLIED_DIRECTORY } from '../image/tree.ts';
 import type { Skipped } from '../tar/xattrs.ts';
 import type { ImageTarget } from '../transport/transport.ts';
-import type { ConvertedLayer } from './convert-layer.ts';
+import type { ConvertedLayer, LayerOptions } from './convert-layer.ts';
 import { watchHeap } from './engine.ts';
 import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
-import type { LayerBlobOptions } from './layer-blob.ts';
 import { Meter } from './meter.ts';
 import { type BuildOptions, checkBuildOptions, poolOptions } from './options.ts';
 import { measureUsage, type Usage } from './usage.ts';
@@ -30,7 +30,7 @@ export interface LayerInput {
 }
 
 export interface LayerContext {
-  readonly blob: LayerBlobOptions;
+  readonly into: LayerOptions;
   readonly signal: AbortSignal;
   readonly onSkipped: (what: Skipped) => void;
   /** Counts bytes of the stored layer, as they are read. */
@@ -118,7 +118,8 @@ class Run {
   readonly #target: ImageTarget;
   readonly #options: BuildOptions;
   readonly #hooks: ConvertHooks;
-  readonly #root = emptyDirectory();
+  readonly #tree: FileTree;
+  readonly #root: NodeId;
   readonly #skipped = new Map<Skipped, number>();
   /** Fires with the first failure, wherever it was. */
   readonly #stop = new AbortController();
@@ -133,6 +134,8 @@ class Run {
     this.#target = target;
     this.#options = options;
     this.#hooks = hooks;
+    this.#tree = new FileTree(options.chunkSize);
+    this.#root = this.#tree.addDirectory(IMPLIED_DIRECTORY);
     this.#signal = AbortSignal.any([hooks.signal, this.#stop.signal]);
     this.#storedSizes = input.layers.map(() => 0);
   }
@@ -149,7 +152,7 @@ class Run {
         { inFlightMax: this.#options.jobs, signal: this.#signal },
         async ([index, layer], signal) => {
           const result = await layer.convert({
-            blob: this.#blobOptions(index, pool),
+            into: this.#layerOptions(index, pool),
             signal,
             onSkipped: (what) => this.#skipped.set(what, (this.#skipped.get(what) ?? 0) + 1),
             onRead: (bytes) => this.#countRead(index, bytes),
@@ -160,7 +163,7 @@ class Run {
             throw new NaiadError('LIMIT_EXCEEDED', `the image has more than ${TREE_ENTRIES_MAX} entries`);
           }
           for (let next = converted[laidOver]; next; next = converted[laidOver]) {
-            layOver(this.#root, next.tree);
+            layOver(this.#tree, this.#root, next.root);
             laidOver++;
           }
           if (result.blob && this.#pushesEarly) this.#push(index, result.blob);
@@ -177,18 +180,19 @@ class Run {
 
   /** Bootstrap, remaining pushes, config, manifest. */
   async finish(layers: readonly Converted[]): Promise<Omit<ConvertReport, 'seconds' | 'usage'>> {
-    const { chunkSize, compressor, digester, prefetch } = this.#options;
+    const { compressor, digester, prefetch } = this.#options;
     this.#progress('writing the bootstrap');
     try {
       throwIfAborted(this.#signal);
       const blobs = layers.map(({ blob }) => blob);
-      const bootstrap = writeBootstrap({ root: this.#root, blobs, chunkSize, compressor, digester, prefetch });
+      const { tree, root } = { tree: this.#tree, root: this.#root };
+      const bootstrap = planBootstrap({ tree, root, blobs, compressor, digester, prefetch });
       const used = new Set(bootstrap.blobs);
       if (!this.#pushesEarly) {
         for (const [index, blob] of blobs.entries()) if (blob && used.has(blob)) this.#push(index, blob);
       }
       const layerPath = join(this.#target.spoolDir, 'bootstrap-layer');
-      const layer = await writeBootstrapLayer(bootstrap.bytes, layerPath, this.#signal);
+      const layer = await writeBootstrapLayer(bootstrap, layerPath, this.#signal);
       const image = describeImage({
         blobs: bootstrap.blobs,
         bootstrap: layer,
@@ -216,10 +220,10 @@ class Run {
     return this.#target.name.startsWith('docker://');
   }
 
-  #blobOptions(index: number, pool: CompressPool): LayerBlobOptions {
+  #layerOptions(index: number, pool: CompressPool): LayerOptions {
     const { chunkSize, compressor, digester } = this.#options;
     const path = this.#blobPath(index);
-    return { pool, path, blobIndex: index, chunkSize, compressor, digester, meter: this.meter };
+    return { tree: this.#tree, pool, path, blobIndex: index, chunkSize, compressor, digester, meter: this.meter };
   }
 
   #blobPath(index: number): string {
@@ -267,7 +271,7 @@ class Run {
   #report(
     layers: readonly Converted[],
     made: {
-      readonly bootstrap: ReturnType<typeof writeBootstrap>;
+      readonly bootstrap: PlannedBootstrap;
       readonly layer: Awaited<ReturnType<typeof writeBootstrapLayer>>;
       readonly manifest: string;
       readonly used: ReadonlySet<BlobInfo>;
@@ -293,7 +297,7 @@ class Run {
       tarSize: sum(reports.map(({ tarSize }) => tarSize)),
       files: sum(reports.map(({ files }) => files)),
       inodes: bootstrap.inodes,
-      bootstrapSize: bootstrap.bytes.length,
+      bootstrapSize: bootstrap.size,
       bootstrapStoredSize: layer.descriptor.size,
       targetSize: sum(bootstrap.blobs.map(({ compressedSize }) => compressedSize)) + layer.descriptor.size,
       reusedSize: this.#reusedSize,

@@ -6,13 +6,13 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { pack as createPack } from 'tar-stream';
 import { systemError } from '../base/system-error.ts';
-import { MiB } from '../base/units.ts';
 import { ANNOTATIONS, BOOTSTRAP_PATHS, NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/annotations.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
+import type { PlannedBootstrap } from '../image/bootstrap-writer.ts';
 
 export interface BootstrapLayer {
   readonly descriptor: Descriptor;
@@ -22,7 +22,7 @@ export interface BootstrapLayer {
 
 /** Writes the tar of the bootstrap, gzipped, to `path`. Nothing of the time or the machine gets into it. */
 export async function writeBootstrapLayer(
-  bootstrap: Uint8Array,
+  bootstrap: PlannedBootstrap,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<BootstrapLayer> {
@@ -32,8 +32,8 @@ export async function writeBootstrapLayer(
   const owner = { uid: 0, gid: 0, uname: '', gname: '', mtime: new Date(0) };
   const tar = createPack();
   tar.entry({ ...owner, name: 'image', type: 'directory', mode: 0o755 });
-  const file = tar.entry({ ...owner, name: bootstrapPath, type: 'file', mode: 0o444, size: bootstrap.length });
-  const written = pipeline(Readable.from(pieces(bootstrap)), file as unknown as NodeJS.WritableStream);
+  const file = tar.entry({ ...owner, name: bootstrapPath, type: 'file', mode: 0o444, size: bootstrap.size });
+  const written = pipeline(Readable.from(bootstrap.pieces), file as unknown as NodeJS.WritableStream);
   const finished = written.then(() => tar.finalize());
   try {
     await Promise.all([
@@ -64,10 +64,6 @@ export async function writeBootstrapLayer(
       annotations: { [ANNOTATIONS.bootstrap]: 'true', [ANNOTATIONS.fsVersion]: '6' },
     },
   };
-}
-
-function* pieces(bytes: Uint8Array): Iterable<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += MiB) yield bytes.subarray(at, at + MiB);
 }
 
 function digesting(): { stream: Transform; result(): { digest: string; size: number } } {

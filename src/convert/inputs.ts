@@ -56,10 +56,10 @@ function checkLayer(layer: Descriptor, name: string): void {
 function imageLayer(source: ImageSource, layer: Descriptor, diffId: string): LayerInput {
   return {
     size: layer.size,
-    async convert({ blob, signal, onSkipped, onRead }) {
+    async convert({ into, signal, onSkipped, onRead }) {
       const stored = counted(await source.openBlob(layer, signal), onRead);
       try {
-        return await convertLayer({ stored, diffId, signal, onSkipped }, blob);
+        return await convertLayer({ stored, diffId, signal, onSkipped }, into);
       } catch (error) {
         throw named(error, `layer ${layer.digest}`);
       }
@@ -72,9 +72,9 @@ export function directoryInput(root: string, options: InputOptions): ConvertInpu
   const platform: Platform = options.platform ? parsePlatform(options.platform) : linuxPlatform(process.arch);
   const layer: LayerInput = {
     size: undefined,
-    async convert({ blob, signal, onSkipped, onRead }) {
+    async convert({ into, signal, onSkipped, onRead }) {
       const entries = readDirectory(root, { signal, onSkipped });
-      const converted = await convertEntries(entries, { ...blob, whiteouts: false });
+      const converted = await convertEntries(entries, { ...into, whiteouts: false });
       onRead(converted.bytes);
       return { ...converted, tarSize: converted.bytes };
     },

@@ -74,7 +74,7 @@ export function readChunkInfo(blob: BlobView, info: Uint8Array, digests?: Uint8A
       cause,
     });
   }
-  const chunks = new ChunkTable(blob.chunkCount);
+  const chunks = new ChunkTable();
   const rows = hasFeature(blob, 'chunkInfoV2') ? rowsV2(blob, header, table) : rowsV1(blob, table);
   const placement = new PlacementCheck(blob);
   let index = 0;

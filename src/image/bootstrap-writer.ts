@@ -1,7 +1,7 @@
 // A merged tree and its blobs become a bootstrap: the bytes that are mounted. Layout: docs/format/bootstrap.md
 // (builder/src/core/v6.rs). Same tree and blobs, same bytes.
 import { assert } from '../base/assert.ts';
-import { type ByteString, compareBytes, stringToBytes } from '../base/bytes.ts';
+import { type ByteString, stringToBytes } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { BLOBS_MAX, BOOTSTRAP_SIZE_MAX } from '../base/limits.ts';
 import { alignUp } from '../base/units.ts';
@@ -21,10 +21,7 @@ import {
   LAYOUT_INLINE,
   SLOT_SIZE,
   SUPERBLOCK_OFFSET,
-  splitXattrName,
   superblock,
-  xattrEntry,
-  xattrHeader,
 } from '../format/erofs/records.ts';
 import { COMPRESSORS, type CompressorName, DIGESTERS, type DigesterName } from '../format/rafs/algorithms.ts';
 import {
@@ -37,31 +34,29 @@ import {
 } from '../format/rafs/records.ts';
 import { viewOf } from '../format/record.ts';
 import type { BlobInfo } from './blob-info.ts';
-import {
-  type BootstrapLayout,
-  direntEnd,
-  layOut,
-  type Placement,
-  storedNames,
-  xattrEntrySize,
-} from './bootstrap-layout.ts';
+import { BootstrapLayout, direntEnd, type Spot } from './bootstrap-layout.ts';
 import { ChunkUse } from './chunk-use.ts';
+import { DOT, DOT_DOT, type FileTree, type NameId, type NodeId } from './file-tree.ts';
 import { find } from './overlay.ts';
-import type { DirectoryNode, FileNode } from './tree.ts';
+import { PieceWriter } from './piece-writer.ts';
+import { xattrCountOf } from './xattr-area.ts';
 
 export interface BootstrapOptions {
-  readonly root: DirectoryNode;
+  readonly tree: FileTree;
+  readonly root: NodeId;
   /** By the blob index that the tree's chunk references carry; those without a reference left are not listed. */
   readonly blobs: readonly (BlobInfo | undefined)[];
-  readonly chunkSize: number;
   readonly compressor: CompressorName;
   readonly digester: DigesterName;
   /** Paths to warm first, most urgent first; directories mean all below them. Paths not in the tree are left out. */
   readonly prefetch?: readonly (readonly ByteString[])[];
 }
 
-export interface WrittenBootstrap {
-  readonly bytes: Uint8Array;
+export interface PlannedBootstrap {
+  /** Bytes of all of it. */
+  readonly size: number;
+  /** Its bytes in pieces, made as they are asked for: what is large can be larger than memory. */
+  readonly pieces: Iterable<Uint8Array>;
   /** Blobs the bootstrap lists, in its order. */
   readonly blobs: readonly BlobInfo[];
   readonly inodes: number;
@@ -84,23 +79,48 @@ interface Tables {
   readonly fileSize: number;
 }
 
-/** @throws NaiadError LIMIT_EXCEEDED when the image has more blobs or metadata than the format holds. */
-export function writeBootstrap(options: BootstrapOptions): WrittenBootstrap {
-  const layout = layOut(options.root);
-  const use = new ChunkUse(options.blobs);
-  for (const { node } of layout.placements) if (node.kind === 'file') use.addFile(node, options.chunkSize);
+/**
+ * Lays out the bootstrap of the tree below `root`, which must not change any more.
+ * @throws NaiadError LIMIT_EXCEEDED when the image has more blobs or metadata than the format holds.
+ */
+export function planBootstrap(options: BootstrapOptions): PlannedBootstrap {
+  const { tree, root, blobs } = options;
+  const layout = new BootstrapLayout(tree, root);
+  const use = new ChunkUse(tree, blobs);
+  for (const node of layout.nodes) if (tree.kind(node) === 'file') use.addFile(node);
   const tables = planTables(options, layout, use);
-  const bytes = new Uint8Array(tables.fileSize);
-  const view = viewOf(bytes);
-  writeSuperblocks(view, options, layout, tables);
-  writeBlobTable(view, options, tables);
-  for (const placement of layout.placements) writeInode(bytes, view, placement, { options, layout, use, tables });
-  let at = tables.chunkTableOffset;
+  return {
+    size: tables.fileSize,
+    pieces: writePieces({ options, tree, layout, use, tables }),
+    blobs: tables.blobs,
+    inodes: layout.nodes.length,
+    names: layout.names,
+  };
+}
+
+interface Context {
+  readonly options: BootstrapOptions;
+  readonly tree: FileTree;
+  readonly layout: BootstrapLayout;
+  readonly use: ChunkUse;
+  readonly tables: Tables;
+}
+
+function* writePieces(context: Context): Generator<Uint8Array, void, void> {
+  const { options, layout, use, tables } = context;
+  const out = new PieceWriter();
+  yield* out.reserve(0, tables.metaOffset + BLOCK_SIZE);
+  writeSuperblocks(out.view, context);
+  writeBlobTable(out.view, options, tables);
+  for (const node of layout.nodes) yield* writeInode(out, node, context);
+  let position = tables.chunkTableOffset;
   for (const chunk of use.sortedRecords()) {
-    chunkRecord.write(view, at, chunk);
-    at += chunkRecord.size;
+    const at = yield* out.reserve(position, chunkRecord.size);
+    chunkRecord.write(out.view, at, chunk);
+    position += chunkRecord.size;
   }
-  return { bytes, blobs: tables.blobs, inodes: layout.placements.length, names: layout.names };
+  yield* out.reserve(tables.fileSize, 0);
+  yield out.rest();
 }
 
 function planTables(options: BootstrapOptions, layout: BootstrapLayout, use: ChunkUse): Tables {
@@ -128,14 +148,13 @@ function planTables(options: BootstrapOptions, layout: BootstrapLayout, use: Chu
 function prefetchSlots(options: BootstrapOptions, layout: BootstrapLayout): number[] {
   const nids = new Set<number>();
   for (const path of options.prefetch ?? []) {
-    const node = find(options.root, path);
-    const placement = node && layout.byNode.get(node);
-    if (placement) nids.add(placement.offset / SLOT_SIZE);
+    const node = find(options.tree, options.root, path);
+    if (node !== undefined) nids.add(layout.nid(node));
   }
   return [...nids];
 }
 
-function writeSuperblocks(view: DataView, options: BootstrapOptions, layout: BootstrapLayout, tables: Tables): void {
+function writeSuperblocks(view: DataView, { options, tree, layout, tables }: Context): void {
   const { blobs } = tables;
   const blocks = blobs.reduce((sum, blob) => sum + blob.uncompressedSize / BLOCK_SIZE, 0);
   superblock.write(view, SUPERBLOCK_OFFSET, {
@@ -159,7 +178,7 @@ function writeSuperblocks(view: DataView, options: BootstrapOptions, layout: Boo
     devtSlotoff: DEVICE_SLOTS_OFFSET / deviceSlot.size,
     dirBlockBits: 0,
   });
-  const hasXattr = layout.placements.some(({ node }) => node.xattrs.length > 0);
+  const hasXattr = layout.nodes.some((node) => tree.xattrArea(node).length > 0);
   const inlinedDigests = blobs.every((blob) => (blob.features & BLOB_FEATURES.inlinedChunkDigest) !== 0);
   extSuperblock.write(view, EXT_SUPERBLOCK_OFFSET, {
     flags:
@@ -170,7 +189,7 @@ function writeSuperblocks(view: DataView, options: BootstrapOptions, layout: Boo
       SUPER_FLAGS.encryptionNone,
     blobTableOffset: tables.blobTableOffset,
     blobTableSize: blobEntry.size * blobs.length,
-    chunkSize: options.chunkSize,
+    chunkSize: tree.chunkSize,
     chunkTableOffset: tables.chunkTableOffset,
     chunkTableSize: tables.chunkCount * chunkRecord.size,
     prefetchTableOffset: tables.prefetchNids.length > 0 ? tables.prefetchOffset : 0,
@@ -193,7 +212,7 @@ function writeBlobTable(view: DataView, options: BootstrapOptions, tables: Table
     blobEntry.write(view, tables.blobTableOffset + blobIndex * blobEntry.size, {
       blobId: blob.blobId,
       blobIndex,
-      chunkSize: options.chunkSize,
+      chunkSize: options.tree.chunkSize,
       chunkCount: blob.chunks.count,
       compressor: COMPRESSORS[blob.compressor].id,
       digester: DIGESTERS[blob.digester].id,
@@ -217,124 +236,95 @@ function writeBlobTable(view: DataView, options: BootstrapOptions, tables: Table
   });
 }
 
-interface Context {
-  readonly options: BootstrapOptions;
-  readonly layout: BootstrapLayout;
-  readonly use: ChunkUse;
-  readonly tables: Tables;
-}
-
-function writeInode(bytes: Uint8Array, view: DataView, placement: Placement, context: Context): void {
-  const { node, layout, xattrSize } = placement;
-  const { metaOffset } = context.tables;
-  const at = metaOffset + placement.offset;
-  extendedInode.write(view, at, {
-    format: 1 | (layout << 1),
-    xattrCount: xattrSize === 0 ? 0 : (xattrSize - xattrHeader.size) / 4 + 1,
-    mode: node.mode,
-    size: node.kind === 'file' ? node.size : placement.dataSize,
-    u: unionField(placement, context),
-    ino: placement.ino,
-    uid: node.uid,
-    gid: node.gid,
-    mtime: node.mtimeSec,
-    mtimeNsec: node.mtimeNsec,
-    nlink: placement.nlink,
+function* writeInode(out: PieceWriter, node: NodeId, context: Context): Generator<Uint8Array, void, void> {
+  const { tree, layout, tables } = context;
+  const kind = tree.kind(node);
+  const stored = kind === 'directory' ? tree.storedNames(node) : undefined;
+  const spot = stored ? layout.directorySpot(node, stored) : layout.leafSpot(node);
+  const at = yield* out.reserve(tables.metaOffset + spot.offset, spot.end - spot.offset);
+  const xattrs = tree.xattrArea(node);
+  extendedInode.write(out.view, at, {
+    format: 1 | (spot.layout << 1),
+    xattrCount: xattrCountOf(xattrs.length),
+    mode: tree.mode(node),
+    size: kind === 'file' ? tree.size(node) : spot.dataSize,
+    u: unionField(node, spot, context),
+    ino: layout.ino(node),
+    uid: tree.uid(node),
+    gid: tree.gid(node),
+    mtime: tree.mtimeSec(node),
+    mtimeNsec: tree.mtimeNsec(node),
+    nlink: layout.nlink(node),
   });
-  const bodyAt = writeXattrs(bytes, view, at + extendedInode.size, placement);
-  if (node.kind === 'file') writeChunkAddresses(view, alignUp(bodyAt, 8), node, context.use);
-  else if (node.kind === 'symlink') scatter(bytes, stringToBytes(node.target), bodyAt, placement, metaOffset);
-  else if (node.kind === 'directory')
-    scatter(bytes, encodeDirents(node, placement, context), bodyAt, placement, metaOffset);
+  const bodyAt = at + extendedInode.size + xattrs.length;
+  out.bytes.set(xattrs, at + extendedInode.size);
+  if (kind === 'file') writeChunkAddresses(out.view, alignUp(bodyAt, 8), node, context);
+  else if (kind === 'symlink') scatter(out.bytes, stringToBytes(tree.target(node)), { at, bodyAt, spot });
+  else if (stored) scatter(out.bytes, encodeDirents(node, stored, spot, context), { at, bodyAt, spot });
 }
 
 /** Field `u`: what it means depends on the type (docs/format/bootstrap.md). */
-function unionField(placement: Placement, { options, use, tables }: Context): number {
-  const { node } = placement;
-  switch (node.kind) {
+function unionField(node: NodeId, spot: Spot, { tree, use, tables }: Context): number {
+  switch (tree.kind(node)) {
     case 'special':
-      return node.rdev;
-    case 'file': {
-      const exponent = Math.log2(use.mappedChunkSize(node, options.chunkSize)) - BLOCK_BITS;
-      return CHUNK_FORMAT_INDEXES | exponent;
-    }
+      return tree.rdev(node);
+    case 'file':
+      return CHUNK_FORMAT_INDEXES | (Math.log2(use.mappedChunkSize(node)) - BLOCK_BITS);
     default:
-      return Math.floor((placement.dataOffset + tables.metaOffset) / BLOCK_SIZE);
+      return Math.floor((spot.dataOffset + tables.metaOffset) / BLOCK_SIZE);
   }
 }
 
-/** Puts the full blocks of directory or link data where the layout has them, and the tail behind the inode. */
+/** Puts the full blocks of directory or link data where the layout has them, and the tail behind the inode at `at`. */
 function scatter(
   bytes: Uint8Array,
   data: Uint8Array,
-  inlineAt: number,
-  placement: Placement,
-  metaOffset: number,
+  { at, bodyAt, spot }: { readonly at: number; readonly bodyAt: number; readonly spot: Spot },
 ): void {
-  assert(data.length === placement.dataSize, 'data has the size that was laid out');
-  const blocksSize = placement.layout === LAYOUT_INLINE ? data.length - (data.length % BLOCK_SIZE) : data.length;
-  bytes.set(data.subarray(0, blocksSize), metaOffset + placement.dataOffset);
-  bytes.set(data.subarray(blocksSize), inlineAt);
+  assert(data.length === spot.dataSize, 'data has the size that was laid out');
+  const blocksSize = spot.layout === LAYOUT_INLINE ? data.length - (data.length % BLOCK_SIZE) : data.length;
+  bytes.set(data.subarray(0, blocksSize), at + spot.dataOffset - spot.offset);
+  bytes.set(data.subarray(blocksSize), bodyAt);
 }
 
-function encodeDirents(directory: DirectoryNode, placement: Placement, { layout }: Context): Uint8Array {
-  const data = new Uint8Array(placement.dataSize);
+function encodeDirents(directory: NodeId, names: Uint32Array, spot: Spot, { tree, layout }: Context): Uint8Array {
+  const data = new Uint8Array(spot.dataSize);
   const view = viewOf(data);
-  const names = storedNames(directory);
+  const nodeOf = (name: NameId) =>
+    name === DOT ? directory : name === DOT_DOT ? layout.parent(directory) : tree.nameNode(name);
   let size = 0;
   for (let first = 0; first < names.length; ) {
     const block = alignUp(size, BLOCK_SIZE);
     let last = first;
     for (size = block; last < names.length; last++) {
-      const end = direntEnd(size, names[last] as ByteString);
+      const end = direntEnd(size, tree.nameSize(names[last] as NameId));
       if (end - block > BLOCK_SIZE) break;
       size = end;
     }
     let nameAt = (last - first) * dirent.size;
     for (let index = first; index < last; index++) {
-      const name = names[index] as ByteString;
-      const target = name === '.' ? directory : name === '..' ? placement.parent : directory.children.get(name);
-      const child = target && layout.byNode.get(target);
-      assert(child, 'every child is laid out');
-      dirent.write(view, block + (index - first) * dirent.size, {
-        nid: child.offset / SLOT_SIZE,
-        nameOffset: nameAt,
-        type: fileTypeOf(child.node.mode),
-      });
-      data.set(stringToBytes(name), block + nameAt);
-      nameAt += name.length;
+      const name = names[index] as NameId;
+      const node = nodeOf(name);
+      const nid = layout.nid(node);
+      assert(nid !== 0, 'every child is laid out');
+      const type = fileTypeOf(tree.mode(node));
+      dirent.write(view, block + (index - first) * dirent.size, { nid, nameOffset: nameAt, type });
+      tree.copyName(name, data, block + nameAt);
+      nameAt += tree.nameSize(name);
     }
     first = last;
   }
   return data;
 }
 
-function writeXattrs(bytes: Uint8Array, view: DataView, at: number, { node, xattrSize }: Placement): number {
-  if (xattrSize === 0) return at;
-  xattrHeader.write(view, at, { nameFilter: 0, sharedCount: 0 });
-  let entryAt = at + xattrHeader.size;
-  for (const xattr of [...node.xattrs].sort((a, b) => compareBytes(a.name, b.name))) {
-    const name = splitXattrName(xattr.name);
-    assert(name, 'the layout has refused other names');
-    xattrEntry.write(view, entryAt, {
-      nameSize: name.suffix.length,
-      prefix: name.index,
-      valueSize: xattr.value.length,
-    });
-    bytes.set(stringToBytes(name.suffix), entryAt + xattrEntry.size);
-    bytes.set(xattr.value, entryAt + xattrEntry.size + name.suffix.length);
-    entryAt += xattrEntrySize(xattr);
-  }
-  return at + xattrSize;
-}
-
-function writeChunkAddresses(view: DataView, at: number, file: FileNode, use: ChunkUse): void {
-  file.chunks.forEach((ref, position) => {
-    const { blobIndex, chunkIndex, uncompressedOffset } = use.locate(ref);
+function writeChunkAddresses(view: DataView, at: number, file: NodeId, { tree, use }: Context): void {
+  const count = tree.chunkCount(file);
+  for (let position = 0; position < count; position++) {
+    const { blobIndex, chunkIndex, uncompressedOffset } = use.locate(tree.chunk(file, position));
     chunkAddress.write(view, at + position * chunkAddress.size, {
       chunkLow: chunkIndex & 0xffff,
       device: ((chunkIndex >>> 16) << 8) | (blobIndex + 1),
       block: uncompressedOffset / BLOCK_SIZE,
     });
-  });
+  }
 }

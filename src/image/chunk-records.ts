@@ -52,7 +52,7 @@ export function tableFromRecords(
   const blob = bootstrap.blobs[blobIndex];
   if (!blob) throw new NaiadError('BUG', `no blob ${blobIndex}`);
   const placement = new PlacementCheck(blob);
-  const table = new ChunkTable(records.size);
+  const table = new ChunkTable();
   let end = 0;
   // By the records and not by the count that the bootstrap claims, which may be in the millions for a few of them.
   const absent = (upTo: number) => {

@@ -1,6 +1,7 @@
 // All chunks of one blob, in columns: an image of 10 GB has 10,000 to 3,000,000 of them, and objects would cost ten times
 // the memory. A chunk table says where a range of the blob's *device* (uncompressed, block-aligned) lies in the blob.
 import { assert } from '../base/assert.ts';
+import { ByteArena, Column } from '../base/columns.ts';
 import { CHUNKS_PER_BLOB_MAX } from '../base/limits.ts';
 import { BLOCK_SIZE } from '../format/erofs/records.ts';
 
@@ -23,7 +24,8 @@ export interface BatchSlice {
   readonly offset: number;
 }
 
-const NO_DIGEST = new Uint8Array(32);
+const DIGEST_SIZE = 32;
+const NO_DIGEST = new Uint8Array(DIGEST_SIZE);
 
 /** Neighbouring chunks of which nothing is known. They take no memory, however many a bootstrap claims. */
 interface AbsentRun {
@@ -39,26 +41,14 @@ export class ChunkTable {
   /** Chunks that are present; each has a row of the columns. */
   #rows = 0;
   readonly #absent: AbsentRun[] = [];
-  #capacity: number;
-  #compressedOffset: Float64Array;
-  #compressedSize: Uint32Array;
-  #uncompressedOffset: Float64Array;
-  #uncompressedSize: Uint32Array;
-  #compressed: Uint8Array;
-  #crc32: Uint32Array;
-  #digests: Uint8Array;
+  readonly #compressedOffset = new Column(Float64Array);
+  readonly #compressedSize = new Column(Uint32Array);
+  readonly #uncompressedOffset = new Column(Float64Array);
+  readonly #uncompressedSize = new Column(Uint32Array);
+  readonly #compressed = new Column(Uint8Array);
+  readonly #crc32 = new Column(Uint32Array);
+  readonly #digests = new ByteArena();
   readonly #batches = new Map<number, BatchSlice>();
-
-  constructor(capacity = 64) {
-    this.#capacity = Math.max(1, capacity);
-    this.#compressedOffset = new Float64Array(this.#capacity);
-    this.#compressedSize = new Uint32Array(this.#capacity);
-    this.#uncompressedOffset = new Float64Array(this.#capacity);
-    this.#uncompressedSize = new Uint32Array(this.#capacity);
-    this.#compressed = new Uint8Array(this.#capacity);
-    this.#crc32 = new Uint32Array(this.#capacity);
-    this.#digests = new Uint8Array(this.#capacity * 32);
-  }
 
   get count(): number {
     return this.#count;
@@ -69,15 +59,14 @@ export class ChunkTable {
     const index = this.#count;
     const row = this.#rows;
     assert(index < CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
-    assert(digest.length === 32, 'a chunk digest has 32 bytes');
-    if (row === this.#capacity) this.#grow();
-    this.#compressedOffset[row] = chunk.compressedOffset;
-    this.#compressedSize[row] = chunk.compressedSize;
-    this.#uncompressedOffset[row] = chunk.uncompressedOffset;
-    this.#uncompressedSize[row] = chunk.uncompressedSize;
-    this.#compressed[row] = chunk.compressed ? 1 : 0;
-    this.#crc32[row] = chunk.crc32;
-    this.#digests.set(digest, row * 32);
+    assert(digest.length === DIGEST_SIZE, 'a chunk digest has 32 bytes');
+    this.#compressedOffset.set(row, chunk.compressedOffset);
+    this.#compressedSize.set(row, chunk.compressedSize);
+    this.#uncompressedOffset.set(row, chunk.uncompressedOffset);
+    this.#uncompressedSize.set(row, chunk.uncompressedSize);
+    this.#compressed.set(row, chunk.compressed ? 1 : 0);
+    this.#crc32.set(row, chunk.crc32);
+    this.#digests.view(this.#digests.reserve(DIGEST_SIZE), DIGEST_SIZE).set(digest);
     if (batch) this.#batches.set(index, batch);
     this.#rows++;
     this.#count++;
@@ -101,30 +90,30 @@ export class ChunkTable {
 
   compressedOffset(index: number): number {
     const row = this.#row(index);
-    return row === undefined ? 0 : (this.#compressedOffset[row] as number);
+    return row === undefined ? 0 : this.#compressedOffset.get(row);
   }
   compressedSize(index: number): number {
     const row = this.#row(index);
-    return row === undefined ? 0 : (this.#compressedSize[row] as number);
+    return row === undefined ? 0 : this.#compressedSize.get(row);
   }
   uncompressedOffset(index: number): number {
     const row = this.#row(index);
-    if (row !== undefined) return this.#uncompressedOffset[row] as number;
+    if (row !== undefined) return this.#uncompressedOffset.get(row);
     const { first, uncompressedOffset } = this.#runBefore(index) as AbsentRun;
     return uncompressedOffset + (index - first) * BLOCK_SIZE;
   }
   /** 0 for a chunk that is not present, and only then. */
   uncompressedSize(index: number): number {
     const row = this.#row(index);
-    return row === undefined ? 0 : (this.#uncompressedSize[row] as number);
+    return row === undefined ? 0 : this.#uncompressedSize.get(row);
   }
   compressed(index: number): boolean {
     const row = this.#row(index);
-    return row !== undefined && this.#compressed[row] === 1;
+    return row !== undefined && this.#compressed.get(row) === 1;
   }
   crc32(index: number): number {
     const row = this.#row(index);
-    return row === undefined ? 0 : (this.#crc32[row] as number);
+    return row === undefined ? 0 : this.#crc32.get(row);
   }
   batch(index: number): BatchSlice | undefined {
     return this.#batches.get(index);
@@ -132,17 +121,17 @@ export class ChunkTable {
   /** A view of the chunk's 32 digest bytes, zeros when it is not present; do not keep it across `add`. */
   digest(index: number): Uint8Array {
     const row = this.#row(index);
-    return row === undefined ? NO_DIGEST : this.#digests.subarray(row * 32, row * 32 + 32);
+    return row === undefined ? NO_DIGEST : this.#digests.view(row * DIGEST_SIZE, DIGEST_SIZE);
   }
 
   /** Fills in where a chunk was stored, for writers that learn it after `add`. */
   setStored(index: number, stored: Pick<Chunk, 'compressedOffset' | 'compressedSize' | 'compressed' | 'crc32'>): void {
     const row = this.#row(index);
     assert(row !== undefined, 'the chunk is present');
-    this.#compressedOffset[row] = stored.compressedOffset;
-    this.#compressedSize[row] = stored.compressedSize;
-    this.#compressed[row] = stored.compressed ? 1 : 0;
-    this.#crc32[row] = stored.crc32;
+    this.#compressedOffset.set(row, stored.compressedOffset);
+    this.#compressedSize.set(row, stored.compressedSize);
+    this.#compressed.set(row, stored.compressed ? 1 : 0);
+    this.#crc32.set(row, stored.crc32);
   }
 
   /** The chunk that holds device offset `offset`, or undefined past the end. Padding belongs to the chunk before it. */
@@ -164,21 +153,6 @@ export class ChunkTable {
   #runBefore(index: number): AbsentRun | undefined {
     if (this.#absent.length === 0) return undefined;
     return this.#absent[firstAbove(this.#absent.length, (i) => (this.#absent[i] as AbsentRun).first > index) - 1];
-  }
-
-  #grow(): void {
-    this.#capacity *= 2;
-    const copy = <T extends Float64Array | Uint32Array | Uint8Array>(from: T, to: T): T => {
-      to.set(from);
-      return to;
-    };
-    this.#compressedOffset = copy(this.#compressedOffset, new Float64Array(this.#capacity));
-    this.#compressedSize = copy(this.#compressedSize, new Uint32Array(this.#capacity));
-    this.#uncompressedOffset = copy(this.#uncompressedOffset, new Float64Array(this.#capacity));
-    this.#uncompressedSize = copy(this.#uncompressedSize, new Uint32Array(this.#capacity));
-    this.#compressed = copy(this.#compressed, new Uint8Array(this.#capacity));
-    this.#crc32 = copy(this.#crc32, new Uint32Array(this.#capacity));
-    this.#digests = copy(this.#digests, new Uint8Array(this.#capacity * 32));
   }
 }
 

@@ -1,10 +1,12 @@
 // Which chunks of which blobs a merged tree uses. A chunk whose bytes an earlier blob holds as well is referred to there:
-// blobs are pure functions of their layers, so deduplication across layers happens here, by reference.
+// blobs are pure functions of their layers, so deduplication across layers happens here, by reference. Here all chunks of
+// all blobs are counted through: a chunk's number is its index plus the chunks of the blobs before.
 import { assert } from '../base/assert.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
 import { CHUNK_FLAGS, type ChunkRecord } from '../format/rafs/records.ts';
 import type { BlobInfo } from './blob-info.ts';
-import { blobIndexOf, type ChunkRef, chunkIndexOf, chunkRef, type FileNode } from './tree.ts';
+import type { FileTree, NodeId } from './file-tree.ts';
+import { blobIndexOf, type ChunkRef, chunkIndexOf } from './tree.ts';
 
 export interface ChunkPlace {
   /** Index in the written blob table. */
@@ -14,41 +16,50 @@ export interface ChunkPlace {
 }
 
 export class ChunkUse {
+  readonly #tree: FileTree;
   readonly #blobs: readonly (BlobInfo | undefined)[];
-  /** Finds the first chunk of each digest and size, by its reference. */
-  readonly #byContent: ChunkIndex;
-  /** Per blob and chunk, the offset in the first file that used it; -1 for a chunk no file uses. */
-  readonly #firstFileOffset: readonly (Float64Array | undefined)[];
+  /** The number of each blob's first chunk. */
+  readonly #firsts: readonly number[];
+  /** By its number, the number of the first chunk that has the same bytes. */
+  readonly #canonical: Uint32Array;
+  /** By its number, one more than a chunk's position in the first file that used it; 0 for one that no file uses. */
+  readonly #firstPosition: Uint32Array;
   #usedChunks = 0;
-  #indexes: Map<number, number> | undefined;
+  #written: { readonly indexes: readonly number[]; readonly blobs: readonly BlobInfo[] } | undefined;
 
-  constructor(blobs: readonly (BlobInfo | undefined)[]) {
+  constructor(tree: FileTree, blobs: readonly (BlobInfo | undefined)[]) {
+    this.#tree = tree;
     this.#blobs = blobs;
-    this.#firstFileOffset = blobs.map((blob) => blob && new Float64Array(blob.chunks.count).fill(-1));
-    this.#byContent = new ChunkIndex({
-      digest: (ref) => this.#digest(ref),
-      hasContent: (ref, digest, size) => this.#size(ref) === size && Buffer.compare(this.#digest(ref), digest) === 0,
+    let count = 0;
+    this.#firsts = blobs.map((blob) => {
+      const first = count;
+      count += blob?.chunks.count ?? 0;
+      return first;
     });
-    for (const [blobIndex, blob] of blobs.entries()) {
-      for (let index = 0; blob && index < blob.chunks.count; index++) {
-        const digest = blob.chunks.digest(index);
-        const size = blob.chunks.uncompressedSize(index);
-        if (this.#byContent.find(digest, size) === undefined) this.#byContent.add(digest, chunkRef(blobIndex, index));
-      }
+    this.#firstPosition = new Uint32Array(count);
+    this.#canonical = new Uint32Array(count);
+    const byContent = new ChunkIndex({
+      digest: (number) => this.#digest(number),
+      hasContent: (number, digest, size) =>
+        this.#size(number) === size && Buffer.compare(this.#digest(number), digest) === 0,
+    });
+    for (let number = 0; number < count; number++) {
+      const digest = this.#digest(number);
+      const first = byContent.find(digest, this.#size(number));
+      if (first === undefined) byContent.add(digest, number);
+      this.#canonical[number] = first ?? number;
     }
   }
 
   /** Counts the chunks of a file of the tree. All files come before the first question below. */
-  addFile(file: FileNode, chunkSize: number): void {
-    assert(file.chunks.length === Math.ceil(file.size / chunkSize), 'a file has one chunk per chunk size');
-    file.chunks.forEach((ref, position) => {
-      const canonical = this.#canonical(ref);
-      const offsets = this.#firstFileOffset[blobIndexOf(canonical)];
-      const index = chunkIndexOf(canonical);
-      if (!offsets || offsets[index] !== -1) return;
-      offsets[index] = position * chunkSize;
+  addFile(file: NodeId): void {
+    const count = this.#tree.chunkCount(file);
+    for (let position = 0; position < count; position++) {
+      const number = this.#numberOf(this.#tree.chunk(file, position));
+      if (this.#firstPosition[number] !== 0) continue;
+      this.#firstPosition[number] = position + 1;
       this.#usedChunks++;
-    });
+    }
   }
 
   get usedChunks(): number {
@@ -56,100 +67,138 @@ export class ChunkUse {
   }
 
   /** Blobs with a used chunk, in the order given. */
-  usedBlobs(): BlobInfo[] {
-    return [...this.#usedIndexes().keys()].map((index) => this.#blob(index));
+  usedBlobs(): readonly BlobInfo[] {
+    return this.#used().blobs;
   }
 
   locate(ref: ChunkRef): ChunkPlace {
-    const canonical = this.#canonical(ref);
-    const blobIndex = this.#usedIndexes().get(blobIndexOf(canonical));
-    assert(blobIndex !== undefined, 'a located chunk was added');
-    const chunkIndex = chunkIndexOf(canonical);
-    const { chunks } = this.#blob(blobIndexOf(canonical));
-    return { blobIndex, chunkIndex, uncompressedOffset: chunks.uncompressedOffset(chunkIndex) };
+    const number = this.#numberOf(ref);
+    const { blob, blobIndex, chunkIndex } = this.#at(number);
+    const written = this.#used().indexes[blobIndex] as number;
+    assert(written >= 0, 'a located chunk was added');
+    return { blobIndex: written, chunkIndex, uncompressedOffset: blob.chunks.uncompressedOffset(chunkIndex) };
   }
 
   /**
    * The chunk size the kernel is told: when all chunks of a file follow each other on one device, the power of two that
    * covers the file, so that one lookup maps all of it (builder/src/core/node.rs). Every address is stored all the same.
    */
-  mappedChunkSize(file: FileNode, chunkSize: number): number {
-    if (file.size <= chunkSize) return chunkSize;
-    const first = this.locate(file.chunks[0] as ChunkRef);
-    const contiguous = file.chunks.every((ref, position) => {
-      const place = this.locate(ref);
-      return (
-        place.blobIndex === first.blobIndex &&
-        place.uncompressedOffset === first.uncompressedOffset + position * chunkSize
-      );
-    });
-    const covering = 2 ** Math.ceil(Math.log2(file.size));
-    return contiguous && covering <= KERNEL_CHUNK_SIZE_MAX ? covering : chunkSize;
+  mappedChunkSize(file: NodeId): number {
+    const { chunkSize } = this.#tree;
+    const size = this.#tree.size(file);
+    if (size <= chunkSize) return chunkSize;
+    const covering = 2 ** Math.ceil(Math.log2(size));
+    return covering <= KERNEL_CHUNK_SIZE_MAX && this.#isContiguous(file) ? covering : chunkSize;
   }
 
   /** Chunk-table records, by digest and then blob. */
   *sortedRecords(): Iterable<ChunkRecord> {
-    const used = this.#usedRefs().sort((a, b) => Buffer.compare(this.#digest(a), this.#digest(b)) || a - b);
-    for (const ref of used) {
-      const { chunks } = this.#blob(blobIndexOf(ref));
-      const place = this.locate(ref);
-      const index = place.chunkIndex;
+    for (const number of this.#sortedNumbers()) {
+      const { blob, blobIndex, chunkIndex: index } = this.#at(number);
+      const { chunks } = blob;
       const crc32 = chunks.crc32(index);
       yield {
         digest: chunks.digest(index),
-        blobIndex: place.blobIndex,
+        blobIndex: this.#used().indexes[blobIndex] as number,
         flags: (chunks.compressed(index) ? CHUNK_FLAGS.compressed : 0) | (crc32 === 0 ? 0 : CHUNK_FLAGS.hasCrc32),
         compressedSize: chunks.compressedSize(index),
         uncompressedSize: chunks.uncompressedSize(index),
         compressedOffset: chunks.compressedOffset(index),
-        uncompressedOffset: place.uncompressedOffset,
-        fileOffset: this.#firstFileOffset[blobIndexOf(ref)]?.[index] as number,
+        uncompressedOffset: chunks.uncompressedOffset(index),
+        fileOffset: ((this.#firstPosition[number] as number) - 1) * this.#tree.chunkSize,
         index,
         crc32,
       };
     }
   }
 
-  #canonical(ref: ChunkRef): ChunkRef {
-    const canonical = this.#byContent.find(this.#digest(ref), this.#size(ref));
-    assert(canonical !== undefined, 'a referenced chunk is in its blob');
-    return canonical;
+  #isContiguous(file: NodeId): boolean {
+    const first = this.locate(this.#tree.chunk(file, 0));
+    for (let position = this.#tree.chunkCount(file) - 1; position > 0; position--) {
+      const { blobIndex, uncompressedOffset } = this.locate(this.#tree.chunk(file, position));
+      const expected = first.uncompressedOffset + position * this.#tree.chunkSize;
+      if (blobIndex !== first.blobIndex || uncompressedOffset !== expected) return false;
+    }
+    return true;
   }
 
-  #digest(ref: ChunkRef): Uint8Array {
-    return this.#blob(blobIndexOf(ref)).chunks.digest(chunkIndexOf(ref));
+  #numberOf(ref: ChunkRef): number {
+    const number = (this.#firsts[blobIndexOf(ref)] as number) + chunkIndexOf(ref);
+    return this.#canonical[number] as number;
   }
 
-  #size(ref: ChunkRef): number {
-    return this.#blob(blobIndexOf(ref)).chunks.uncompressedSize(chunkIndexOf(ref));
+  #at(number: number): { blob: BlobInfo; blobIndex: number; chunkIndex: number } {
+    let blobIndex = 0;
+    for (let above = this.#firsts.length; above - blobIndex > 1; ) {
+      const middle = (blobIndex + above) >>> 1;
+      if ((this.#firsts[middle] as number) <= number) blobIndex = middle;
+      else above = middle;
+    }
+    const blob = this.#blobs[blobIndex];
+    assert(blob, `blob ${blobIndex} is there`);
+    return { blob, blobIndex, chunkIndex: number - (this.#firsts[blobIndex] as number) };
   }
 
-  #usedRefs(): ChunkRef[] {
-    const refs: ChunkRef[] = [];
-    for (const [blobIndex, offsets] of this.#firstFileOffset.entries()) {
-      offsets?.forEach((offset, index) => {
-        if (offset !== -1) refs.push(chunkRef(blobIndex, index));
+  #digest(number: number): Uint8Array {
+    const { blob, chunkIndex } = this.#at(number);
+    return blob.chunks.digest(chunkIndex);
+  }
+
+  #size(number: number): number {
+    const { blob, chunkIndex } = this.#at(number);
+    return blob.chunks.uncompressedSize(chunkIndex);
+  }
+
+  /** Used chunks by digest, then number: first dealt out by the beginning of their digests, then sorted in small groups. */
+  #sortedNumbers(): Uint32Array {
+    const groupOf = (number: number) => {
+      const digest = this.#digest(number);
+      return ((digest[0] as number) << 8) | (digest[1] as number);
+    };
+    const ends = new Uint32Array(GROUPS);
+    for (const number of this.#usedNumbers()) {
+      const group = groupOf(number);
+      ends[group] = (ends[group] as number) + 1;
+    }
+    for (let group = 1; group < GROUPS; group++) {
+      ends[group] = (ends[group] as number) + (ends[group - 1] as number);
+    }
+    const starts = Uint32Array.from(ends, (_, group) => (group === 0 ? 0 : (ends[group - 1] as number)));
+    const numbers = new Uint32Array(this.#usedChunks);
+    const next = starts.slice();
+    for (const number of this.#usedNumbers()) {
+      const group = groupOf(number);
+      const at = next[group] as number;
+      numbers[at] = number;
+      next[group] = at + 1;
+    }
+    const compare = (a: number, b: number) => Buffer.compare(this.#digest(a), this.#digest(b)) || a - b;
+    for (let group = 0; group < GROUPS; group++) {
+      const [start, end] = [starts[group] as number, ends[group] as number];
+      if (end - start > 1) numbers.subarray(start, end).sort(compare);
+    }
+    return numbers;
+  }
+
+  *#usedNumbers(): Iterable<number> {
+    for (const [number, position] of this.#firstPosition.entries()) if (position !== 0) yield number;
+  }
+
+  #used(): { readonly indexes: readonly number[]; readonly blobs: readonly BlobInfo[] } {
+    if (!this.#written) {
+      const blobs: BlobInfo[] = [];
+      const indexes = this.#blobs.map((blob, index) => {
+        const first = this.#firsts[index] as number;
+        const positions = this.#firstPosition.subarray(first, first + (blob?.chunks.count ?? 0));
+        return blob && positions.some((position) => position !== 0) ? blobs.push(blob) - 1 : -1;
       });
+      this.#written = { indexes, blobs };
     }
-    return refs;
-  }
-
-  #usedIndexes(): Map<number, number> {
-    if (!this.#indexes) {
-      const used = [...this.#firstFileOffset.keys()].filter((index) =>
-        this.#firstFileOffset[index]?.some((offset) => offset !== -1),
-      );
-      this.#indexes = new Map(used.map((index, position) => [index, position]));
-    }
-    return this.#indexes;
-  }
-
-  #blob(index: number): BlobInfo {
-    const blob = this.#blobs[index];
-    assert(blob, `blob ${index} is there`);
-    return blob;
+    return this.#written;
   }
 }
 
+/** As many as two bytes tell apart. */
+const GROUPS = 2 ** 16;
 /** Exponents of the chunk format have five bits above the block size; the kernel takes sizes it can shift. */
 const KERNEL_CHUNK_SIZE_MAX = 2 ** 43;

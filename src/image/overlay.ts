@@ -2,111 +2,146 @@
 import type { ByteString } from '../base/bytes.ts';
 import { displayBytes } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
-import type { ExternalLink, LayerDirectory, LayerNode } from './layer-tree.ts';
-import type { DirectoryNode, Node, SymlinkNode } from './tree.ts';
+import type { FileTree, NodeId } from './file-tree.ts';
 
 /**
- * Applies `layer` to `root` in place. Nodes of the layer become nodes of the tree; do not use the layer afterwards.
+ * Lays the layer below `layer` over what is below `root`. Nodes of the layer become nodes of the image; do not use the layer
+ * afterwards.
  * @throws NaiadError ARCHIVE_INVALID when a hard link of the layer has no target in it or below.
  */
-export function layOver(root: DirectoryNode, layer: LayerDirectory): void {
-  const links: { parent: DirectoryNode; name: ByteString; link: ExternalLink }[] = [];
-  // Links to the layers below are looked up before anything is removed: a layer may rename a file it then deletes.
-  const targets = new Map<ExternalLink, Node | undefined>();
-  for (const link of externalLinks(layer)) targets.set(link, find(root, link.target));
+export function layOver(tree: FileTree, root: NodeId, layer: NodeId): void {
+  new Overlay(tree, root).lay(layer);
+}
 
-  const merge = (ancestors: Ancestors, upper: LayerDirectory) => {
-    const lower = ancestors.at(-1) as DirectoryNode;
-    if (upper.explicit) copyAttributes(upper, lower);
-    if (upper.opaque) lower.children.clear();
-    for (const name of upper.whiteouts) lower.children.delete(name);
-    for (const [name, node] of upper.children) addChild(ancestors, name, node);
-  };
-  const addChild = (ancestors: Ancestors, name: ByteString, node: LayerNode) => {
-    const parent = ancestors.at(-1) as DirectoryNode;
-    if (node.kind === 'link') links.push({ parent, name, link: node });
-    else if (node.kind !== 'directory') parent.children.set(name, node);
+/** Directories from the root down to one. */
+type Ancestors = readonly NodeId[];
+
+/** As many as Linux follows in one path. */
+const SYMLINKS_MAX = 40;
+
+class Overlay {
+  readonly #tree: FileTree;
+  readonly #root: NodeId;
+  /** What a link meant before anything was removed: a layer may rename a file it then deletes. */
+  readonly #targets = new Map<NodeId, NodeId>();
+  readonly #links: { readonly parent: NodeId; readonly name: ByteString; readonly link: NodeId }[] = [];
+
+  constructor(tree: FileTree, root: NodeId) {
+    this.#tree = tree;
+    this.#root = root;
+  }
+
+  lay(layer: NodeId): void {
+    this.#findTargets(layer);
+    this.#merge([this.#root], layer);
+    for (const { parent, name, link } of this.#links) this.#resolve(parent, name, link);
+  }
+
+  #findTargets(directory: NodeId): void {
+    const tree = this.#tree;
+    for (const name of tree.names(directory)) {
+      const node = tree.nameNode(name);
+      const kind = tree.kind(node);
+      if (kind === 'link') {
+        const target = this.#linked(node);
+        if (target !== undefined) this.#targets.set(node, target);
+      } else if (kind === 'directory') this.#findTargets(node);
+    }
+  }
+
+  /** Brings what `upper` of the layer has and says into the last of `ancestors`. */
+  #merge(ancestors: Ancestors, upper: NodeId): void {
+    const tree = this.#tree;
+    const lower = ancestors.at(-1) as NodeId;
+    if (tree.explicit(upper)) tree.copyAttributes(upper, lower);
+    if (tree.opaque(upper)) tree.removeChildren(lower);
+    for (const name of tree.whiteouts(upper)) tree.removeChild(lower, name);
+    for (const name of tree.names(upper)) this.#addChild(ancestors, tree.nameText(name), tree.nameNode(name));
+  }
+
+  #addChild(ancestors: Ancestors, name: ByteString, node: NodeId): void {
+    const tree = this.#tree;
+    const parent = ancestors.at(-1) as NodeId;
+    const kind = tree.kind(node);
+    if (kind === 'link') this.#links.push({ parent, name, link: node });
+    else if (kind !== 'directory') tree.setChild(parent, name, node);
     else {
-      const existing = parent.children.get(name);
+      const existing = tree.child(parent, name);
       // A path through a directory that the archive does not list goes where the layers below lead it: /lib/x of an
       // upper layer is /usr/lib/x when /lib is a symlink there, as for everybody who unpacks one layer after the other.
-      const linked = existing?.kind === 'symlink' && !node.explicit ? follow(ancestors, existing) : undefined;
-      if (linked) return merge(linked, node);
-      const directory = existing?.kind === 'directory' ? existing : freshDirectory(node);
-      parent.children.set(name, directory);
-      merge([...ancestors, directory], node);
+      const isLink = existing !== undefined && tree.kind(existing) === 'symlink' && !tree.explicit(node);
+      const linked = isLink ? this.#follow(ancestors, existing) : undefined;
+      if (linked) this.#merge(linked, node);
+      else if (tree.isDirectory(existing)) this.#merge([...ancestors, existing], node);
+      else {
+        tree.setChild(parent, name, node);
+        this.#adopt(node);
+      }
     }
-  };
-  merge([root], layer);
+  }
 
-  for (const { parent, name, link } of links) {
-    const target = targets.get(link) ?? find(root, link.target);
-    if (!target || target.kind === 'directory') {
-      const path = `/${link.target.map(displayBytes).join('/')}`;
+  /** Makes a directory of the layer one of the image as it is, where there is none to bring it into. */
+  #adopt(directory: NodeId): void {
+    const tree = this.#tree;
+    for (const name of tree.names(directory)) {
+      const node = tree.nameNode(name);
+      const kind = tree.kind(node);
+      if (kind === 'directory') this.#adopt(node);
+      else if (kind === 'link') {
+        this.#links.push({ parent: directory, name: tree.nameText(name), link: node });
+        tree.removeChild(directory, tree.nameText(name));
+      }
+    }
+  }
+
+  #resolve(parent: NodeId, name: ByteString, link: NodeId): void {
+    const tree = this.#tree;
+    const target = this.#targets.get(link) ?? this.#linked(link);
+    if (target === undefined || tree.isDirectory(target)) {
+      const path = displayBytes(`/${tree.target(link)}`);
       throw new NaiadError(
         'ARCHIVE_INVALID',
         `hard link ${displayBytes(name)}: its target ${path} ${target ? 'is a directory' : 'is in no layer'}`,
       );
     }
-    parent.children.set(name, target);
+    tree.setChild(parent, name, target);
   }
-}
 
-/** Directories from the root down to one. */
-type Ancestors = readonly DirectoryNode[];
+  #linked(link: NodeId): NodeId | undefined {
+    const target = this.#tree.target(link);
+    return find(this.#tree, this.#root, target === '' ? [] : target.split('/'));
+  }
 
-/** As many as Linux follows in one path. */
-const SYMLINKS_MAX = 40;
-
-/** The directory a symlink in the last of `ancestors` leads to; `..` stops at the root. Undefined when it leads to none. */
-function follow(ancestors: Ancestors, link: SymlinkNode): Ancestors | undefined {
-  let stack = [...ancestors];
-  const pending = [link.target];
-  for (let links = 0; links < SYMLINKS_MAX; links++) {
-    const target = pending.pop();
-    if (target === undefined) return stack;
-    if (target.startsWith('/')) stack = stack.slice(0, 1);
-    const names = target.split('/').filter((name) => name !== '' && name !== '.');
-    for (const [index, name] of names.entries()) {
-      const child = name === '..' ? undefined : stack.at(-1)?.children.get(name);
-      if (name === '..') stack = stack.length > 1 ? stack.slice(0, -1) : stack;
-      else if (child?.kind === 'directory') stack.push(child);
-      else if (child?.kind === 'symlink') {
-        pending.push(names.slice(index + 1).join('/'), child.target);
-        break;
-      } else return undefined;
+  /** The directory a symlink in the last of `ancestors` leads to; `..` stops at the root. Undefined when it leads to none. */
+  #follow(ancestors: Ancestors, link: NodeId): Ancestors | undefined {
+    const tree = this.#tree;
+    let stack = [...ancestors];
+    const pending = [tree.target(link)];
+    for (let links = 0; links < SYMLINKS_MAX; links++) {
+      const target = pending.pop();
+      if (target === undefined) return stack;
+      if (target.startsWith('/')) stack = stack.slice(0, 1);
+      const names = target.split('/').filter((name) => name !== '' && name !== '.');
+      for (const [index, name] of names.entries()) {
+        const child = name === '..' ? undefined : tree.child(stack.at(-1) as NodeId, name);
+        if (name === '..') stack = stack.length > 1 ? stack.slice(0, -1) : stack;
+        else if (tree.isDirectory(child)) stack.push(child);
+        else if (child !== undefined && tree.kind(child) === 'symlink') {
+          pending.push(names.slice(index + 1).join('/'), tree.target(child));
+          break;
+        } else return undefined;
+      }
     }
+    return undefined;
   }
-  return undefined;
 }
 
 /** The node at `path` below `root`, no symlink followed. */
-export function find(root: DirectoryNode, path: readonly ByteString[]): Node | undefined {
-  let node: Node | undefined = root;
+export function find(tree: FileTree, root: NodeId, path: readonly ByteString[]): NodeId | undefined {
+  let node: NodeId | undefined = root;
   for (const name of path) {
-    if (node?.kind !== 'directory') return undefined;
-    node = node.children.get(name);
+    if (!tree.isDirectory(node)) return undefined;
+    node = tree.child(node, name);
   }
   return node;
-}
-
-function freshDirectory(from: LayerDirectory): DirectoryNode {
-  const { mode, uid, gid, mtimeSec, mtimeNsec, xattrs } = from;
-  return { kind: 'directory', mode, uid, gid, mtimeSec, mtimeNsec, xattrs, children: new Map() };
-}
-
-function copyAttributes(from: LayerDirectory, to: DirectoryNode): void {
-  to.mode = from.mode;
-  to.uid = from.uid;
-  to.gid = from.gid;
-  to.mtimeSec = from.mtimeSec;
-  to.mtimeNsec = from.mtimeNsec;
-  to.xattrs = from.xattrs;
-}
-
-function* externalLinks(directory: LayerDirectory): Iterable<ExternalLink> {
-  for (const node of directory.children.values()) {
-    if (node.kind === 'link') yield node;
-    else if (node.kind === 'directory') yield* externalLinks(node);
-  }
 }

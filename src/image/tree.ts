@@ -1,4 +1,4 @@
-// A file tree as it is built from layers: directories map names to inodes, and two names of one inode are a hard link.
+// The words in which trees are described, while they are built from layers as well as when they are read from images.
 import type { ByteString } from '../base/bytes.ts';
 
 /** File type bits of `mode`, as stat(2) has them. */
@@ -20,40 +20,14 @@ export interface Xattr {
 /** What every inode has. Times are seconds since 1970 (may be negative) plus 0…999,999,999 ns. */
 export interface Attributes {
   /** Type and permission bits, set-uid, set-gid and sticky included. */
-  mode: number;
-  uid: number;
-  gid: number;
-  mtimeSec: number;
-  mtimeNsec: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtimeSec: number;
+  readonly mtimeNsec: number;
   /** Without duplicates, in any order. */
-  xattrs: readonly Xattr[];
+  readonly xattrs: readonly Xattr[];
 }
-
-export interface DirectoryNode extends Attributes {
-  readonly kind: 'directory';
-  readonly children: Map<ByteString, Node>;
-}
-
-export interface FileNode extends Attributes {
-  readonly kind: 'file';
-  size: number;
-  /** One a chunk of the file, in order; `ceil(size / chunkSize)` of them. */
-  chunks: readonly ChunkRef[];
-}
-
-export interface SymlinkNode extends Attributes {
-  readonly kind: 'symlink';
-  readonly target: ByteString;
-}
-
-export interface SpecialNode extends Attributes {
-  /** fifo, socket, character or block device, by the type bits of `mode`. */
-  readonly kind: 'special';
-  /** Device number as Linux' new_encode_dev has it (makeDevice); 0 for fifos and sockets. */
-  readonly rdev: number;
-}
-
-export type Node = DirectoryNode | FileNode | SymlinkNode | SpecialNode;
 
 /** A chunk of an image: blob index × 2^24 + chunk index within the blob. Always a safe integer. */
 export type ChunkRef = number & { readonly __chunkRef?: true };
@@ -85,16 +59,12 @@ export function deviceMinor(rdev: number): number {
   return (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
 }
 
-/** A directory as it stands for a parent that no archive entry described. */
-export function emptyDirectory(mode = 0o755): DirectoryNode {
-  return {
-    kind: 'directory',
-    mode: S_IFDIR | mode,
-    uid: 0,
-    gid: 0,
-    mtimeSec: 0,
-    mtimeNsec: 0,
-    xattrs: [],
-    children: new Map(),
-  };
-}
+/** Attributes of a directory that no archive entry described. */
+export const IMPLIED_DIRECTORY: Attributes = Object.freeze({
+  mode: S_IFDIR | 0o755,
+  uid: 0,
+  gid: 0,
+  mtimeSec: 0,
+  mtimeNsec: 0,
+  xattrs: [],
+});

@@ -8,11 +8,11 @@ import { gzipSync } from 'node:zlib';
 import { ChunkMapFile } from '../../src/cache/chunk-map-file.ts';
 import { createCompressor, digestOf } from '../../src/codec/codec.ts';
 import { finishBlob } from '../../src/image/blob-writer.ts';
-import { writeBootstrap } from '../../src/image/bootstrap-writer.ts';
 import { ChunkTable } from '../../src/image/chunk-table.ts';
-import { type ChunkRef, chunkRef, type DirectoryNode, emptyDirectory, makeDevice } from '../../src/image/tree.ts';
+import { type ChunkRef, chunkRef, makeDevice } from '../../src/image/tree.ts';
 import { patterned } from '../support/blobs.ts';
 import { type NydusOptions, nydusCreate } from '../support/nydus.ts';
+import { type DirectoryLiteral, emptyDirectory, writeBootstrap } from '../support/planted-tree.ts';
 import { findProgram } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { MAP_BOOT_ID, mapIdentity } from './targets/chunk-map.ts';
@@ -31,7 +31,7 @@ function joined(bootstrap: Uint8Array, blob: Uint8Array): Buffer {
 }
 
 /** A tree with one of everything; `names` more files in a directory that spans blocks. */
-function everything(names: number, fileOf: (bytes: Buffer) => { size: number; chunks: ChunkRef[] }): DirectoryNode {
+function everything(names: number, fileOf: (bytes: Buffer) => { size: number; chunks: ChunkRef[] }): DirectoryLiteral {
   const root = emptyDirectory();
   const attributes = { uid: 1000, gid: 7, mtimeSec: -5, mtimeNsec: 123_456_789 };
   const xattrs = [

@@ -4,9 +4,9 @@ import type { BlobReader } from '../../src/backend/blob-reader.ts';
 import { digestOf } from '../../src/codec/codec.ts';
 import { finishBlob } from '../../src/image/blob-writer.ts';
 import { Bootstrap } from '../../src/image/bootstrap-reader.ts';
-import { writeBootstrap } from '../../src/image/bootstrap-writer.ts';
 import { ChunkTable } from '../../src/image/chunk-table.ts';
-import { chunkRef, type DirectoryNode, emptyDirectory, type Node, S_IFLNK, S_IFREG } from '../../src/image/tree.ts';
+import { chunkRef, S_IFLNK, S_IFREG } from '../../src/image/tree.ts';
+import { type DirectoryLiteral, emptyDirectory, type NodeLiteral, writeBootstrap } from './planted-tree.ts';
 
 /** A name maps to file content, to a symlink (`-> target`), or to a directory. */
 export interface Texts {
@@ -37,7 +37,7 @@ export function convertedTree(texts: Texts): ConvertedTree {
     uncompressedOffset += Math.ceil(size / CHUNK_SIZE) * CHUNK_SIZE;
     return chunkRef(0, index);
   };
-  const node = (value: string | Texts): Node => {
+  const node = (value: string | Texts): NodeLiteral => {
     if (typeof value !== 'string') return fill({ ...emptyDirectory(), ...attributes, mode: 0o040755 }, value);
     if (value.startsWith('-> '))
       return { kind: 'symlink', mode: S_IFLNK | 0o777, target: value.slice(3), ...attributes };
@@ -46,7 +46,7 @@ export function convertedTree(texts: Texts): ConvertedTree {
     const refs = Array.from({ length: count }, (_, i) => store(bytes.subarray(i * CHUNK_SIZE, (i + 1) * CHUNK_SIZE)));
     return { kind: 'file', mode: S_IFREG | 0o644, size: bytes.length, chunks: refs, ...attributes };
   };
-  const fill = (directory: DirectoryNode, children: Texts): DirectoryNode => {
+  const fill = (directory: DirectoryLiteral, children: Texts): DirectoryLiteral => {
     for (const [name, value] of Object.entries(children)) directory.children.set(name, node(value));
     return directory;
   };

@@ -4,12 +4,13 @@ import { NaiadError } from '../../../src/base/errors.ts';
 import { digestOf } from '../../../src/codec/codec.ts';
 import { LayerBuilder } from '../../../src/convert/layer-builder.ts';
 import { finishBlob } from '../../../src/image/blob-writer.ts';
-import { writeBootstrap } from '../../../src/image/bootstrap-writer.ts';
+import { planBootstrap } from '../../../src/image/bootstrap-writer.ts';
 import { checkBootstrap } from '../../../src/image/check.ts';
 import { ChunkTable } from '../../../src/image/chunk-table.ts';
+import { FileTree } from '../../../src/image/file-tree.ts';
 import type { FileEntry } from '../../../src/image/layer-entry.ts';
 import { layOver } from '../../../src/image/overlay.ts';
-import { chunkRef, emptyDirectory } from '../../../src/image/tree.ts';
+import { chunkRef, IMPLIED_DIRECTORY } from '../../../src/image/tree.ts';
 import { readLayerTar } from '../../../src/tar/read-layer.ts';
 import type { FuzzTarget } from '../target.ts';
 
@@ -48,18 +49,19 @@ async function storeRaw(file: FileEntry, chunks: ChunkTable): Promise<number[]> 
 export const layerTarget: FuzzTarget = {
   name: 'layer',
   async run(input) {
-    const builder = new LayerBuilder({ whiteouts: true });
+    const tree = new FileTree(CHUNK_SIZE);
+    const builder = new LayerBuilder({ tree, whiteouts: true });
     const chunks = new ChunkTable();
     for await (const entry of readLayerTar(inPieces(input))) await builder.add(entry, (file) => storeRaw(file, chunks));
-    const root = emptyDirectory();
-    layOver(root, builder.root);
+    const root = tree.addDirectory(IMPLIED_DIRECTORY);
+    layOver(tree, root, builder.root);
     const algorithms = { compressor: 'none', digester: 'sha256' } as const;
     const last = chunks.count - 1;
     const dataSize = last < 0 ? 0 : chunks.compressedOffset(last) + chunks.compressedSize(last);
     const data = { chunks, ...algorithms, dataSize, hash: createHash('sha256') };
     const blobs = chunks.count > 0 ? [finishBlob(data).info] : [];
-    const { bytes } = writeBootstrap({ root, blobs, chunkSize: CHUNK_SIZE, ...algorithms });
-    const { findings } = checkBootstrap(bytes);
+    const { pieces } = planBootstrap({ tree, root, blobs, ...algorithms });
+    const { findings } = checkBootstrap(Uint8Array.from(Buffer.concat([...pieces])));
     if (findings[0]) throw new Error(`the image of an accepted tar is wrong: ${findings[0].message}`);
   },
   dictionary: [

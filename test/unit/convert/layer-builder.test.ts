@@ -2,34 +2,47 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Code } from '../../../src/base/errors.ts';
 import { LayerBuilder } from '../../../src/convert/layer-builder.ts';
-import type { LayerDirectory, LayerNode } from '../../../src/image/layer-tree.ts';
+import { FileTree, type NodeId } from '../../../src/image/file-tree.ts';
 import { readLayerTar } from '../../../src/tar/read-layer.ts';
 import { archive, inPieces, type Member, member } from '../../support/tar-bytes.ts';
 
-async function built(members: readonly Member[], whiteouts = true): Promise<LayerBuilder> {
-  const builder = new LayerBuilder({ whiteouts });
+interface Built {
+  readonly tree: FileTree;
+  readonly builder: LayerBuilder;
+}
+
+async function built(members: readonly Member[], whiteouts = true): Promise<Built> {
+  const tree = new FileTree(4096);
+  const builder = new LayerBuilder({ tree, whiteouts });
   const entries = readLayerTar(inPieces(archive(...members.map((one) => member(one))), 1 << 20));
-  for await (const entry of entries) await builder.add(entry, async ({ size }) => [size]);
-  return builder;
+  for await (const entry of entries) await builder.add(entry, async () => [0]);
+  return { tree, builder };
 }
 
 /** The layer as text: files with their mode, explicit directories with theirs, markers, links to elsewhere. */
-function text(directory: LayerDirectory): string {
-  const seen = new Map<LayerNode, string>();
-  const show = (node: LayerNode, path: string): string => {
-    if (node.kind === 'link') return `=>/${node.target.join('/')}`;
-    if (node.kind === 'directory') {
-      const marks = [...(node.opaque ? ['opaque'] : []), ...[...node.whiteouts].sort().map((name) => `-${name}`)];
-      const own = node.explicit ? `(${(node.mode & 0o7777).toString(8)})` : '';
-      const children = [...node.children].sort(([a], [b]) => (a < b ? -1 : 1));
-      return `${own}{${[...marks, ...children.map(([name, child]) => `${name}${show(child, `${path}/${name}`)}`)].join(' ')}}`;
+function text({ tree, builder }: Built): string {
+  const seen = new Map<NodeId, string>();
+  const permissions = (node: NodeId) => (tree.mode(node) & 0o7777).toString(8);
+  const show = (node: NodeId, path: string): string => {
+    const kind = tree.kind(node);
+    if (kind === 'link') return `=>/${tree.target(node)}`;
+    if (kind === 'directory') {
+      const marks = [
+        ...(tree.opaque(node) ? ['opaque'] : []),
+        ...[...tree.whiteouts(node)].sort().map((name) => `-${name}`),
+      ];
+      const own = tree.explicit(node) ? `(${permissions(node)})` : '';
+      const children = [...tree.names(node)]
+        .map((name) => ({ name: tree.nameText(name), child: tree.nameNode(name) }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1));
+      return `${own}{${[...marks, ...children.map(({ name, child }) => `${name}${show(child, `${path}/${name}`)}`)].join(' ')}}`;
     }
     const first = seen.get(node);
     if (first) return `=${first}`;
     seen.set(node, path);
-    return node.kind === 'symlink' ? `->${node.target}` : `:${(node.mode & 0o7777).toString(8)}`;
+    return kind === 'symlink' ? `->${tree.target(node)}` : `:${permissions(node)}`;
   };
-  return show(directory, '');
+  return show(builder.root, '');
 }
 
 const dir = (name: string, mode = 0o755): Member => ({ name, type: '5', mode });
@@ -85,15 +98,12 @@ for (const { name, members, want } of [
   { name: 'a directory over a symlink', members: [symlink('l', 'd'), dir('l'), file('l/x')], want: '{l(755){x:644}}' },
 ]) {
   test(`builds ${name}`, async () => {
-    assert.equal(text((await built(members)).root), want);
+    assert.equal(text(await built(members)), want);
   });
 }
 
 test('in a root directory .wh. is a name like any other', async () => {
-  assert.equal(
-    text((await built([file('.wh.a'), file('d/.wh..wh..opq')], false)).root),
-    '{.wh.a:644 d{.wh..wh..opq:644}}',
-  );
+  assert.equal(text(await built([file('.wh.a'), file('d/.wh..wh..opq')], false)), '{.wh.a:644 d{.wh..wh..opq:644}}');
 });
 
 for (const { name, members, code } of [
@@ -118,6 +128,6 @@ for (const { name, members, code } of [
 }
 
 test('counts what the layer brings', async () => {
-  const builder = await built([file('a/b/c'), file('a/.wh.x'), link('l', 'a/b/c'), dir('a')]);
+  const { builder } = await built([file('a/b/c'), file('a/.wh.x'), link('l', 'a/b/c'), dir('a')]);
   assert.deepEqual({ entries: builder.entries, files: builder.files }, { entries: 5, files: 1 });
 });

@@ -11,12 +11,12 @@ import { viewOf } from '../../../src/format/record.ts';
 import type { BlobInfo } from '../../../src/image/blob-info.ts';
 import { finishBlob } from '../../../src/image/blob-writer.ts';
 import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
-import { writeBootstrap } from '../../../src/image/bootstrap-writer.ts';
 import { checkBootstrap } from '../../../src/image/check.ts';
 import { recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
 import { ChunkTable } from '../../../src/image/chunk-table.ts';
 import * as tree from '../../../src/image/tree.ts';
 import { walk } from '../../../src/image/walk.ts';
+import { type DirectoryLiteral, emptyDirectory, type FileLiteral, writeBootstrap } from '../../support/planted-tree.ts';
 
 const CHUNK_SIZE = 4096;
 const plain = { uid: 1000, gid: 100, mtimeSec: -5, mtimeNsec: 999_999_999, xattrs: [] };
@@ -47,17 +47,17 @@ function blobOf(sizes: readonly number[], fill: number): BlobInfo {
   return finishBlob({ chunks, compressor: 'none', digester: 'blake3', dataSize: compressedOffset, hash }).info;
 }
 
-function write(root: tree.DirectoryNode, blobs: BlobInfo[] = []) {
+function write(root: DirectoryLiteral, blobs: BlobInfo[] = []) {
   return writeBootstrap({ root, blobs, chunkSize: CHUNK_SIZE, compressor: 'none', digester: 'blake3' });
 }
 
-function file(size: number, chunks: tree.ChunkRef[]): tree.FileNode {
+function file(size: number, chunks: tree.ChunkRef[]): FileLiteral {
   return { kind: 'file', mode: tree.S_IFREG | 0o4755, size, chunks, ...plain };
 }
 
 for (const count of [0, 1, 50, 51, 5000]) {
   test(`bootstrap: a directory of ${count} entries`, () => {
-    const root = tree.emptyDirectory();
+    const root = emptyDirectory();
     const names = Array.from({ length: count }, (_, i) => `${'n'.repeat(1 + ((i * 7) % 200))}${i}`);
     for (const name of names) root.children.set(name, file(0, []));
     const bootstrap = Bootstrap.parse(write(root).bytes);
@@ -72,7 +72,7 @@ for (const count of [0, 1, 50, 51, 5000]) {
 
 for (const size of [1, 4031, 4032, 4033, 4095]) {
   test(`bootstrap: a symlink of ${size} bytes`, () => {
-    const root = tree.emptyDirectory();
+    const root = emptyDirectory();
     const target = 't'.repeat(size);
     root.children.set('l', { kind: 'symlink', mode: tree.S_IFLNK | 0o777, target, ...plain });
     const bootstrap = Bootstrap.parse(write(root).bytes);
@@ -81,7 +81,7 @@ for (const size of [1, 4031, 4032, 4033, 4095]) {
 }
 
 test('bootstrap: special files, times before 1970, xattrs and hard links', () => {
-  const root = tree.emptyDirectory();
+  const root = emptyDirectory();
   const rdev = tree.makeDevice(300, 70_000);
   const xattrs = [
     { name: 'user.z', value: Buffer.from('1') },
@@ -110,7 +110,7 @@ test('bootstrap: special files, times before 1970, xattrs and hard links', () =>
 });
 
 test('bootstrap: a chunk that a lower blob holds is referred to there, and a blob nobody uses is dropped', () => {
-  const root = tree.emptyDirectory();
+  const root = emptyDirectory();
   const lower = blobOf([4096, 10], 1);
   const upper = blobOf([4096, 10], 1);
   root.children.set('f', file(4106, [tree.chunkRef(1, 0), tree.chunkRef(1, 1)]));
@@ -124,7 +124,7 @@ test('bootstrap: a chunk that a lower blob holds is referred to there, and a blo
 });
 
 test('bootstrap: chunks that are not used are absent from its tables, and the others keep their place', () => {
-  const root = tree.emptyDirectory();
+  const root = emptyDirectory();
   root.children.set('f', file(100, [tree.chunkRef(0, 2)]));
   const blob = blobOf([4096, 5, 100, 7], 40);
   const bootstrap = Bootstrap.parse(write(root, [blob]).bytes);
@@ -138,7 +138,7 @@ test('bootstrap: chunks that are not used are absent from its tables, and the ot
 });
 
 test('bootstrap: extents join what follows on one device, and end with the file', () => {
-  const root = tree.emptyDirectory();
+  const root = emptyDirectory();
   const blob = blobOf([4096, 4096, 100, 4096], 60);
   root.children.set(
     'joined',
@@ -177,14 +177,14 @@ test('bootstrap: any tree survives writing and reading', () => {
   );
   fc.assert(
     fc.property(fc.array(names, { minLength: 1, maxLength: 6 }), (levels) => {
-      const root = tree.emptyDirectory();
+      const root = emptyDirectory();
       let directory = root;
       const expected: string[] = [''];
       let prefix = '';
       for (const level of levels) {
         for (const child of level) directory.children.set(child, file(0, []));
         for (const child of level) expected.push(`${prefix}/${child}`);
-        const next = tree.emptyDirectory();
+        const next = emptyDirectory();
         directory.children.set('directory', next);
         if (!level.includes('directory')) expected.push(`${prefix}/directory`);
         directory = next;
@@ -200,8 +200,8 @@ test('bootstrap: any tree survives writing and reading', () => {
 });
 
 function sampleBytes(): Uint8Array {
-  const root = tree.emptyDirectory();
-  const sub = tree.emptyDirectory();
+  const root = emptyDirectory();
+  const sub = emptyDirectory();
   root.children.set('sub', sub);
   sub.children.set('f', file(4106, [tree.chunkRef(0, 0), tree.chunkRef(0, 1)]));
   return write(root, [blobOf([4096, 10], 1)]).bytes;

@@ -1,16 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { LayerDirectory, LayerNode } from '../../../src/image/layer-tree.ts';
-import { layOver } from '../../../src/image/overlay.ts';
-import { type DirectoryNode, emptyDirectory, type FileNode, type Node, S_IFREG } from '../../../src/image/tree.ts';
+import { FileTree, type NodeId } from '../../../src/image/file-tree.ts';
+import { find, layOver } from '../../../src/image/overlay.ts';
+import { IMPLIED_DIRECTORY, S_IFREG } from '../../../src/image/tree.ts';
+import {
+  type DirectoryLiteral,
+  emptyDirectory,
+  type FileLiteral,
+  type NodeLiteral,
+  plant,
+} from '../../support/planted-tree.ts';
 
 const attributes = { uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0, xattrs: [] };
 
-function file(uid: number): FileNode {
+function file(uid: number): FileLiteral {
   return { kind: 'file', mode: S_IFREG | 0o644, size: 0, chunks: [], ...attributes, uid };
 }
 
-function layer(children: Record<string, LayerNode>, extra: Partial<LayerDirectory> = {}): LayerDirectory {
+function layer(children: Record<string, NodeLiteral>, extra: Partial<DirectoryLiteral> = {}): DirectoryLiteral {
   return {
     ...emptyDirectory(0o700),
     children: new Map(Object.entries(children)),
@@ -21,14 +28,25 @@ function layer(children: Record<string, LayerNode>, extra: Partial<LayerDirector
   };
 }
 
-/** The tree as text: `name=uid`, directories in braces. */
-function text(directory: DirectoryNode): string {
-  const one = ([name, node]: [string, Node]) =>
-    node.kind === 'directory' ? `${name}{${text(node)}}` : `${name}=${node.uid}`;
-  return [...directory.children].sort().map(one).join(' ');
+/** The layers over one another. */
+function laidOver(...layers: DirectoryLiteral[]): { tree: FileTree; root: NodeId } {
+  const tree = new FileTree(4096);
+  const root = tree.addDirectory(IMPLIED_DIRECTORY);
+  for (const one of layers) layOver(tree, root, plant(tree, one));
+  return { tree, root };
 }
 
-const rows: { name: string; layers: LayerDirectory[]; want: string }[] = [
+/** The tree as text: `name=uid`, directories in braces. */
+function text({ tree, root }: { tree: FileTree; root: NodeId }): string {
+  const one = (name: number) => {
+    const node = tree.nameNode(name);
+    const children = tree.isDirectory(node) && text({ tree, root: node });
+    return `${tree.nameText(name)}${children === false ? `=${tree.uid(node)}` : `{${children}}`}`;
+  };
+  return [...tree.names(root)].map(one).sort().join(' ');
+}
+
+const rows: { name: string; layers: DirectoryLiteral[]; want: string }[] = [
   { name: 'adds', layers: [layer({ a: file(1) }), layer({ b: file(2) })], want: 'a=1 b=2' },
   { name: 'replaces a file', layers: [layer({ a: file(1) }), layer({ a: file(2) })], want: 'a=2' },
   {
@@ -64,17 +82,15 @@ const rows: { name: string; layers: LayerDirectory[]; want: string }[] = [
 ];
 for (const { name, layers, want } of rows) {
   test(`layOver: ${name}`, () => {
-    const root = emptyDirectory();
-    for (const one of layers) layOver(root, one);
-    assert.equal(text(root), want);
+    assert.equal(text(laidOver(...layers)), want);
   });
 }
 
-function symlink(target: string): LayerNode {
+function symlink(target: string): NodeLiteral {
   return { kind: 'symlink', mode: 0o120777, target, ...attributes };
 }
 
-const throughLinks: { name: string; lower: LayerDirectory; upper: LayerDirectory; want: string }[] = [
+const throughLinks: { name: string; lower: DirectoryLiteral; upper: DirectoryLiteral; want: string }[] = [
   {
     name: 'an implied directory goes through a symlink below',
     lower: layer({ lib: symlink('usr/lib'), usr: layer({ lib: layer({ a: file(1) }) }) }),
@@ -102,30 +118,45 @@ const throughLinks: { name: string; lower: LayerDirectory; upper: LayerDirectory
 ];
 for (const { name, lower, upper, want } of throughLinks) {
   test(`layOver: ${name}`, () => {
-    const root = emptyDirectory();
-    layOver(root, lower);
-    layOver(root, upper);
-    assert.equal(text(root), want);
+    assert.equal(text(laidOver(lower, upper)), want);
   });
 }
 
 test('layOver: a listed directory changes attributes, an implied one does not', () => {
-  const root = emptyDirectory();
-  layOver(root, layer({ a: layer({}, { uid: 7, explicit: true }) }));
-  layOver(root, layer({ a: layer({ x: file(1) }, { uid: 9 }) }));
-  assert.equal((root.children.get('a') as DirectoryNode).uid, 7);
-  layOver(root, layer({ a: layer({}, { uid: 9, explicit: true }) }));
-  assert.equal((root.children.get('a') as DirectoryNode).uid, 9);
+  const layers = [layer({ a: layer({}, { uid: 7, explicit: true }) }), layer({ a: layer({ x: file(1) }, { uid: 9 }) })];
+  assert.equal(uidOf(laidOver(...layers), ['a']), 7);
+  assert.equal(uidOf(laidOver(...layers, layer({ a: layer({}, { uid: 9, explicit: true }) })), ['a']), 9);
 });
 
-test('layOver: a hard link finds its target in a lower layer, even one that the layer removes', () => {
-  const root = emptyDirectory();
-  const target = file(1);
-  layOver(root, layer({ a: target }));
-  layOver(root, layer({ b: { kind: 'link', target: ['a'] } }, { whiteouts: new Set(['a']) }));
-  assert.equal(text(root), 'b=1');
-  assert.equal(root.children.get('b'), target);
-});
+function uidOf({ tree, root }: { tree: FileTree; root: NodeId }, path: readonly string[]): number | undefined {
+  const node = find(tree, root, path);
+  return node && tree.uid(node);
+}
+
+const linkTo = (...target: string[]): NodeLiteral => ({ kind: 'link', target });
+for (const { name, upper, want } of [
+  {
+    name: 'in a lower layer, even one that the layer removes',
+    upper: layer({ b: linkTo('a') }, { whiteouts: new Set(['a']) }),
+    want: ['b'],
+  },
+  { name: 'from a directory that the layer brings', upper: layer({ d: layer({ b: linkTo('a') }) }), want: ['d', 'b'] },
+  {
+    name: 'from a directory that the layer adds to',
+    upper: layer({ e: layer({ b: linkTo('a') }) }),
+    want: ['e', 'b'],
+  },
+]) {
+  test(`layOver: a hard link finds its target ${name}`, () => {
+    const lower = layer({ a: file(1), e: layer({ f: file(2) }) });
+    const { tree, root } = laidOver(lower, upper);
+    const a = find(tree, root, want);
+    assert.ok(a !== undefined && tree.kind(a) === 'file');
+    assert.equal(tree.uid(a), 1);
+    const original = find(tree, root, ['a']);
+    assert.ok(original === undefined || original === a);
+  });
+}
 
 test('layOver: a hard link without a target is an error', () => {
   const links = [
@@ -133,7 +164,6 @@ test('layOver: a hard link without a target is an error', () => {
     { kind: 'link' as const, target: ['d'] },
   ];
   for (const link of links) {
-    const one = layer({ d: layer({}), b: link });
-    assert.throws(() => layOver(emptyDirectory(), one), { code: 'ARCHIVE_INVALID' });
+    assert.throws(() => laidOver(layer({ d: layer({}), b: link })), { code: 'ARCHIVE_INVALID' });
   }
 });

@@ -6,17 +6,16 @@ import { crc32c } from '@node-rs/crc32';
 import { digestOf } from '../../../src/codec/codec.ts';
 import { finishBlob } from '../../../src/image/blob-writer.ts';
 import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
-import { writeBootstrap } from '../../../src/image/bootstrap-writer.ts';
 import { ChunkTable } from '../../../src/image/chunk-table.ts';
-import { chunkRef, type DirectoryNode, emptyDirectory, S_IFLNK, S_IFREG } from '../../../src/image/tree.ts';
+import { chunkRef, S_IFLNK, S_IFREG } from '../../../src/image/tree.ts';
+import { type DirectoryLiteral, emptyDirectory, writeBootstrap } from '../../support/planted-tree.ts';
 
 const MTIME = { mtimeSec: 1_700_000_000, mtimeNsec: 0, uid: 0, gid: 0, xattrs: [] };
 const hello = Buffer.from('hello');
 
-function exampleTree(): DirectoryNode {
+function exampleTree(): DirectoryLiteral {
   const root = emptyDirectory();
-  const d = emptyDirectory();
-  Object.assign(d, MTIME);
+  const d = { ...emptyDirectory(), ...MTIME };
   root.children.set('l', { kind: 'symlink', mode: S_IFLNK | 0o777, target: 'd/f', ...MTIME });
   root.children.set('d', d);
   d.children.set('f', { kind: 'file', mode: S_IFREG | 0o644, size: 5, chunks: [chunkRef(0, 0)], ...MTIME });
