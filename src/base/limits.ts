@@ -80,6 +80,10 @@ export const ERROR_BODY_SIZE_MAX = 64 * KiB;
 export const RANGE_DISCARD_MAX = 16 * MiB;
 /** Credential files are a few kilobytes. */
 export const CREDENTIALS_SIZE_MAX = 1 * MiB;
+/** A credential helper may ask a cloud; longer than this nobody waits for a login. */
+export const HELPER_TIMEOUT_MS = 30_000;
+/** Tokens of clouds have a few kilobytes. */
+export const HELPER_OUTPUT_SIZE_MAX = 256 * KiB;
 /** Members of an image archive: a few for each layer. */
 export const ARCHIVE_MEMBERS_MAX = 100_000;
 /** The uncompressed layer that holds the bootstrap, and whatever else its tar carries. */

@@ -37,6 +37,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/unpack.ts'),
   },
   {
+    name: 'login',
+    summary: 'Log in to a registry, for naiad, docker, podman and skopeo',
+    load: () => import('./commands/login.ts'),
+  },
+  { name: 'logout', summary: 'Remove the credentials of a registry', load: () => import('./commands/logout.ts') },
+  {
     name: 'registry serve',
     summary: 'Serve a directory as a small OCI registry',
     load: () => import('./commands/registry-serve.ts'),

@@ -3,9 +3,15 @@
 import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
-import { basicAuthorization, type CredentialLookup, type CredentialSource } from './credentials.ts';
+import {
+  basicAuthorization,
+  type CredentialLookup,
+  type CredentialSource,
+  describeCredentials,
+} from './credentials.ts';
 import { discard, type Exchange, type HttpRequest, type HttpResponse } from './exchange.ts';
 import type { Secrets } from './redact.ts';
+import { mergeScopes, repositoryOf } from './scopes.ts';
 import { fetchToken, type Token } from './token.ts';
 
 export interface AuthenticatorOptions {
@@ -28,6 +34,8 @@ export class Authenticator {
   /** Fetches under way, so that readers that start together ask once. */
   readonly #fetching = new Map<string, Promise<Token>>();
   readonly #lookups = new Map<string, CredentialLookup>();
+  /** What the registry asked for beyond what we knew to need, by our own scope. */
+  readonly #demanded = new Map<string, string>();
   /** The last challenge: what the next request is sent with, without being asked. */
   #challenge: Challenge | undefined;
 
@@ -50,24 +58,38 @@ export class Authenticator {
     // A login since the last lookup counts from here on.
     this.#lookups.delete(repositoryOf(request.scope));
     this.#challenge = challenge;
-    const scopes = scopesOf(challenge, request.scope);
-    const authorization = await this.#authorization(request, scopes);
-    if (authorization === undefined) return first;
-    discard(first);
-    const second = await send(withAuthorization(request, authorization));
-    // A fresh token that is refused: what is wrong is not the token.
-    if (second.status === 401) this.#forget(request.scope, authorization);
-    return second;
+    this.#demand(request.scope, challenge);
+    for (let mayWiden = challenge.scheme === 'bearer'; ; mayWiden = false) {
+      const authorization = await this.#authorization(request);
+      if (authorization === undefined) return first;
+      discard(first);
+      const answer = await send(withAuthorization(request, authorization));
+      if (answer.status !== 401) return answer;
+      // A fresh token that is refused: what is wrong is not the token, unless it is too narrow.
+      this.#forget(request.scope, authorization);
+      const wider = mayWiden && this.#demand(request.scope, chooseChallenge(answer));
+      if (!wider) return answer;
+      discard(answer);
+    }
   };
+
+  /** Notes what scopes a registry asks for; true when these are new. */
+  #demand(own: string | undefined, challenge: Challenge | undefined): boolean {
+    const key = own ?? '';
+    const known = this.#demanded.get(key);
+    const next = mergeScopes(challenge?.parameters.scope, known).join(' ');
+    if (mergeScopes(known, own).join(' ').length === mergeScopes(next, own).join(' ').length) return false;
+    this.#demanded.set(key, next);
+    return true;
+  }
 
   /** For messages about a refusal: whether credentials were sent, and from where; what to do. */
   describe(scope: string | undefined): { readonly sent: string; readonly hint: string } {
     const { host } = this.#options;
     const lookup = this.#lookups.get(repositoryOf(scope));
     if (lookup?.credentials) {
-      const { user, source } = lookup.credentials;
       return {
-        sent: `credentials of ${JSON.stringify(user)} from ${source} were sent`,
+        sent: `sent: ${describeCredentials(lookup.credentials)}`,
         hint: 'Check that this account may do so, or log in again.',
       };
     }
@@ -76,7 +98,7 @@ export class Authenticator {
     const none = `no credentials were sent (${why})`;
     return {
       sent: lookup?.passedOver ? `${none}; ${lookup.passedOver}` : none,
-      hint: `Does the image exist? If it is private: docker login ${host} (or podman login ${host}).`,
+      hint: `Does the image exist? If it is private: naiad login ${host}`,
     };
   }
 
@@ -99,9 +121,8 @@ export class Authenticator {
     });
     discard(ping);
     const pinged = ping.status === 401 ? chooseChallenge(ping) : undefined;
-    // The scope the registry wants stands in the answer to the request itself.
-    const scope = own?.parameters.scope;
-    const best = pinged && scope !== undefined ? withScope(pinged, scope) : (pinged ?? own);
+    // The scope the registry wants stands in the answer to the request itself; that of a ping is an example (GHCR).
+    const best = pinged ? withScope(pinged, own?.parameters.scope) : own;
     return best ? this.#supported(best) : undefined;
   }
 
@@ -113,13 +134,13 @@ export class Authenticator {
     });
   }
 
-  async #authorization(request: HttpRequest, scopes?: readonly string[]): Promise<string | undefined> {
+  async #authorization(request: HttpRequest): Promise<string | undefined> {
     const challenge = this.#challenge;
     if (!challenge) return undefined;
     const { credentials } = await this.#lookUp(repositoryOf(request.scope));
+    if (credentials?.kind === 'bearer-token') return `Bearer ${credentials.password}`;
     if (challenge.scheme === 'basic') return credentials ? basicAuthorization(credentials) : undefined;
-    const wanted = scopes ?? scopesOf(challenge, request.scope, 'own');
-    const token = await unlessAborted(this.#token(request.scope ?? '', wanted), request.signal);
+    const token = await unlessAborted(this.#token(request.scope ?? ''), request.signal);
     return `Bearer ${token.value}`;
   }
 
@@ -129,29 +150,27 @@ export class Authenticator {
     this.#lookups.set(repository, found);
     if (found.credentials) {
       secrets.add(found.credentials.password);
-      secrets.add(`${found.credentials.user}:${found.credentials.password}`);
+      if (found.credentials.user) secrets.add(`${found.credentials.user}:${found.credentials.password}`);
     }
     return found;
   }
 
-  async #token(key: string, scopes: readonly string[]): Promise<Token> {
+  async #token(key: string): Promise<Token> {
     const kept = this.#tokens.get(key);
     if (kept && this.#clock() < kept.renewAt) return kept;
-    const fetching = this.#fetching.get(key) ?? this.#fetchToken(key, scopes);
+    const fetching = this.#fetching.get(key) ?? this.#fetchToken(key);
     this.#fetching.set(key, fetching);
     return await fetching;
   }
 
-  async #fetchToken(key: string, scopes: readonly string[]): Promise<Token> {
+  async #fetchToken(key: string): Promise<Token> {
     const { host, origin, secrets, send } = this.#options;
     try {
       const { credentials } = await this.#lookUp(repositoryOf(key));
-      const parameters = this.#challenge?.parameters ?? {};
-      const token = await fetchToken(
-        { host, origin, realm: parameters.realm, service: parameters.service, scopes, credentials, secrets },
-        send,
-        this.#clock,
-      );
+      const { realm, service } = this.#challenge?.parameters ?? {};
+      // Some token servers honour the first scope only, so what the registry asks for comes first.
+      const scopes = mergeScopes(this.#demanded.get(key), key);
+      const token = await fetchToken({ host, origin, realm, service, scopes, credentials, secrets }, send, this.#clock);
       this.#tokens.set(key, token);
       return token;
     } finally {
@@ -172,18 +191,9 @@ function chooseChallenge(response: HttpResponse): Challenge | undefined {
   return named('bearer') ?? named('basic') ?? offered[0];
 }
 
-function withScope(challenge: Challenge, scope: string): Challenge {
-  return { ...challenge, parameters: { ...challenge.parameters, scope } };
-}
-
-/** The scope the registry names first, since some token servers honour only that; then what we know to need. */
-function scopesOf(challenge: Challenge, own: string | undefined, which: 'all' | 'own' = 'all'): string[] {
-  const asked = which === 'all' ? (challenge.parameters.scope?.split(' ') ?? []) : [];
-  return [...new Set([...asked, ...(own === undefined ? [] : [own])])].filter((scope) => scope !== '').slice(0, 10);
-}
-
-function repositoryOf(scope: string | undefined): string {
-  return /^repository:(.*):[^:]*$/.exec(scope ?? '')?.[1] ?? '';
+function withScope({ scheme, parameters }: Challenge, scope: string | undefined): Challenge {
+  const { scope: _, ...others } = parameters;
+  return { scheme, parameters: { ...others, ...(scope === undefined ? {} : { scope }) } };
 }
 
 /** Stops waiting for shared work when `signal` fires; the work goes on for the others. */

@@ -1,9 +1,10 @@
-// The token flow of distribution: GET realm?service=…&scope=… with Basic credentials or none.
+// The token flows of distribution. With a password, or with nothing: GET realm?service=…&scope=…, and where there is no GET,
+// the same as a form by POST. With an identity token: POST, and where that is not known, GET with the token as password.
 import { NaiadError } from '../base/errors.ts';
 import { ERROR_BODY_SIZE_MAX } from '../base/limits.ts';
 import { retryAfterMs } from './api-errors.ts';
-import { basicAuthorization, type Credentials } from './credentials.ts';
-import { discard, type Exchange, readBody, TransientFailure } from './exchange.ts';
+import { basicAuthorization, type Credentials, describeCredentials } from './credentials.ts';
+import { discard, type Exchange, type HttpResponse, readBody, TransientFailure } from './exchange.ts';
 import type { Secrets } from './redact.ts';
 import { resolveTarget } from './redirect.ts';
 
@@ -28,29 +29,21 @@ const LIFETIME_SEC_MIN = 60;
 const LIFETIME_SEC_MAX = 24 * 3600;
 /** A token is renewed after this share of its life, less up to a tenth at random. */
 const RENEW_SHARE = 0.85;
+const CLIENT_ID = 'naiad';
 
 /** @throws NaiadError ACCESS_DENIED, REGISTRY_PROTOCOL; TransientFailure */
 export async function fetchToken(request: TokenRequest, send: Exchange, clock: () => number): Promise<Token> {
-  const url = tokenUrl(request);
-  const { credentials, secrets, host } = request;
-  const askedAt = clock();
-  const response = await send({
-    method: 'GET',
-    url,
-    headers: {
-      accept: 'application/json',
-      ...(credentials ? { authorization: basicAuthorization(credentials) } : {}),
-    },
-    // Shared by all who wait for this token, so none of their signals ends it; undici's timeouts do.
-  });
+  const { credentials, secrets, host, origin, realm } = request;
+  if (realm === undefined) throw new NaiadError('REGISTRY_PROTOCOL', `${host}: its Bearer challenge names no realm`);
+  const url = resolveTarget(origin, realm, 'its token service points');
   const where = `token service ${url.host} of ${host}`;
+  const askedAt = clock();
+  const response = await ask(request, url, send);
   if (response.status === 401 || response.status === 403) {
     discard(response);
-    const who = credentials
-      ? `refused the credentials of ${JSON.stringify(credentials.user)} from ${credentials.source}`
-      : 'gives no token without credentials';
+    const who = credentials ? `refused ${describeCredentials(credentials)}` : 'gives no token without credentials';
     throw new NaiadError('ACCESS_DENIED', `${where} ${who} (status ${response.status})`, {
-      hint: `Log in again: docker login ${host} (or podman login ${host}).`,
+      hint: `Log in again: naiad login ${host}`,
     });
   }
   if (response.status !== 200) {
@@ -66,14 +59,53 @@ export async function fetchToken(request: TokenRequest, send: Exchange, clock: (
   return { value, renewAt: askedAt + lifetimeSec * 1000 * share };
 }
 
-function tokenUrl(request: TokenRequest): URL {
-  const { host, origin, realm, service, scopes, credentials } = request;
-  if (realm === undefined) throw new NaiadError('REGISTRY_PROTOCOL', `${host}: its Bearer challenge names no realm`);
-  const url = resolveTarget(origin, realm, 'its token service points');
+/** Statuses of a service that does not know a flow: GCR 404, ACR 400, Artifactory 401, others 405. */
+const UNKNOWN_FLOW = { GET: [404, 405], POST: [400, 401, 404, 405] };
+
+async function ask(request: TokenRequest, url: URL, send: Exchange): Promise<HttpResponse> {
+  const { credentials } = request;
+  const [first, second] = credentials?.kind === 'identity-token' ? [byPost, byGet] : [byGet, byPost];
+  const response = await first(request, url, send);
+  const unknown = first === byPost ? UNKNOWN_FLOW.POST : UNKNOWN_FLOW.GET;
+  if (!credentials || !unknown.includes(response.status)) return response;
+  discard(response);
+  return await second(request, url, send);
+}
+
+// Neither request ends with a signal of those who wait for this token: they share it. undici's timeouts end it.
+
+async function byGet({ service, scopes, credentials }: TokenRequest, realm: URL, send: Exchange) {
+  const url = new URL(realm);
   if (service !== undefined) url.searchParams.set('service', service);
   for (const scope of scopes) url.searchParams.append('scope', scope);
-  if (credentials) url.searchParams.set('account', credentials.user);
-  return url;
+  if (credentials?.user) url.searchParams.set('account', credentials.user);
+  const authorization = credentials && basicAuthorization(credentials);
+  const headers = { accept: 'application/json', ...(authorization ? { authorization } : {}) };
+  return await send({ method: 'GET', url, headers });
+}
+
+async function byPost({ service, scopes, credentials }: TokenRequest, url: URL, send: Exchange) {
+  const form = new URLSearchParams({ client_id: CLIENT_ID });
+  if (service !== undefined) form.set('service', service);
+  if (scopes.length > 0) form.set('scope', scopes.join(' '));
+  if (credentials?.kind === 'identity-token') {
+    form.set('grant_type', 'refresh_token');
+    form.set('refresh_token', credentials.password);
+  } else if (credentials) {
+    form.set('grant_type', 'password');
+    form.set('username', credentials.user);
+    form.set('password', credentials.password);
+  }
+  const bytes = Buffer.from(form.toString());
+  const headers = { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' };
+  // What the form holds is for this address only.
+  return await send({
+    method: 'POST',
+    url,
+    headers,
+    body: { size: bytes.length, open: () => bytes },
+    redirect: 'manual',
+  });
 }
 
 function parseToken(body: Uint8Array, where: string): { value: string; lifetimeSec: number } {

@@ -12,15 +12,18 @@ import {
 import { apiHost } from '../format/oci/reference.ts';
 import { type RefusalContext, refusal } from './api-errors.ts';
 import { Authenticator } from './auth.ts';
-import { type CredentialSource, credentialsFromFiles } from './credentials.ts';
+import { type CredentialSource, findCredentialsIn } from './credentials.ts';
 import { discard, type HttpRequest, type HttpResponse, type Method, type RequestBody } from './exchange.ts';
 import { networkFailure, throughNetwork } from './network.ts';
 import { Secrets } from './redact.ts';
 import { followRedirects, isLoopback } from './redirect.ts';
 import { type Extend, retrying } from './retry.ts';
 
+/** Everything but `credentials` can be written down, and read by another process. */
 export interface RegistryOptions {
   readonly credentials?: CredentialSource;
+  /** The only file to look for credentials in. */
+  readonly authFile?: string | undefined;
   /** For reads and manifests. */
   readonly deadlineMs?: number;
   readonly attemptsMax?: number;
@@ -44,6 +47,7 @@ export interface Call {
   readonly method: Method;
   /** Below the registry's origin, or an address it gave us. */
   readonly path: string | URL;
+  /** Empty for what concerns the registry as a whole. */
   readonly repository: string;
   readonly actions: 'pull' | 'pull,push';
   /** In words, for errors: `manifest of a:1`. */
@@ -86,7 +90,7 @@ export class Registry implements AsyncDisposable {
     this.#authenticator = new Authenticator({
       host,
       origin: this.origin,
-      credentials: options.credentials ?? credentialsFromFiles(),
+      credentials: options.credentials ?? findCredentialsIn({ authFile: options.authFile }),
       secrets: this.secrets,
       send,
     });
@@ -99,7 +103,7 @@ export class Registry implements AsyncDisposable {
       method: call.method,
       url: new URL(call.path, this.origin),
       headers: call.headers ?? {},
-      scope: `repository:${call.repository}:${call.actions}`,
+      scope: scopeOf(call),
       signal: call.signal,
       ...(call.body ? { body: call.body } : {}),
       ...(call.redirect ? { redirect: call.redirect } : {}),
@@ -164,7 +168,7 @@ export class Registry implements AsyncDisposable {
   }
 
   #context(call: Call): RefusalContext {
-    const scope = `repository:${call.repository}:${call.actions}`;
+    const scope = scopeOf(call);
     return {
       what: call.what,
       host: this.host,
@@ -179,6 +183,10 @@ export class Registry implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
   }
+}
+
+function scopeOf({ repository, actions }: Call): string | undefined {
+  return repository === '' ? undefined : `repository:${repository}:${actions}`;
 }
 
 /** Many requests at once listen to one signal, and all of them stop doing so: no leak to warn of. */

@@ -7,7 +7,12 @@ export interface Asked {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
+  /** The beginning of its body. */
+  readonly body: string;
 }
+
+/** More is not kept. */
+const BODY_SIZE_MAX = 64 * 1024;
 
 export interface HttpDouble extends AsyncDisposable {
   readonly host: string;
@@ -23,11 +28,14 @@ export async function startDouble(
 ): Promise<HttpDouble> {
   const asked: Asked[] = [];
   const server = createServer((message, response) => {
-    const entry: Asked = { method: message.method ?? '', path: message.url ?? '', headers: message.headers };
+    const entry = { method: message.method ?? '', path: message.url ?? '', headers: message.headers, body: '' };
     asked.push(entry);
     const number = asked.length;
     message.on('error', () => {});
-    message.resume().on('end', () => answer(entry, response, number));
+    message.on('data', (piece: Buffer) => {
+      if (entry.body.length < BODY_SIZE_MAX) entry.body += piece.toString('latin1');
+    });
+    message.on('end', () => answer(entry, response, number));
   });
   server.listen(0, hostname);
   await once(server, 'listening');
