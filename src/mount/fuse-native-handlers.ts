@@ -5,6 +5,7 @@
 //   ACLs                  are shown as xattrs; the kernel checks permission bits only
 import { constants } from 'node:os';
 import { stringToBytes, utf8ToByteString } from '../base/bytes.ts';
+import { NAME_SIZE_MAX } from '../base/limits.ts';
 import type { InodeView } from '../image/bootstrap-reader.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from '../image/tree.ts';
 import { errnoOf } from './errno.ts';
@@ -38,7 +39,7 @@ export interface FuseStatfs {
 
 type Reply<T> = (status: number, value?: T) => void;
 
-const { ENOENT, ENODATA, ERANGE } = constants.errno;
+const { ENOENT, ENAMETOOLONG, ENODATA, ERANGE } = constants.errno;
 const BLOCK_SIZE = 4096;
 const MODE_OF_TYPE = [0, S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK, S_IFLNK];
 
@@ -56,7 +57,7 @@ export class FuseHandlers {
       frsize: BLOCK_SIZE,
       blocks: Math.min(Math.ceil(size / BLOCK_SIZE), 2 ** 32 - 1),
       files: Math.min(fs.bootstrap.inodeCount, 2 ** 32 - 1),
-      namemax: 255,
+      namemax: NAME_SIZE_MAX,
     };
   }
 
@@ -159,7 +160,9 @@ export class FuseHandlers {
   #status(path: string, answer: (nid: number) => number): number {
     try {
       const nid = this.#paths.find(path);
-      return nid === undefined ? -ENOENT : answer(nid);
+      if (nid !== undefined) return answer(nid);
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      return Buffer.byteLength(name) > NAME_SIZE_MAX ? -ENAMETOOLONG : -ENOENT;
     } catch (error) {
       return -errnoOf(error);
     }

@@ -1,0 +1,31 @@
+// The drivers as tests see them: which there are, what each needs here, and what it cannot express.
+import { DRIVER_NAMES, type DriverName } from '../../src/mount/driver.ts';
+import { chooseDriver } from '../../src/mount/drivers.ts';
+import { type Requirement, requirement } from './requires.ts';
+import { assertSameFuseTree, assertSameTree } from './tree.ts';
+
+export interface DriverTraits {
+  readonly name: DriverName;
+  /** Names and xattr names pass as bytes; else as text, with what is none of it escaped. */
+  readonly byteNames: boolean;
+  /** Compares whole trees as far as the driver can express them. */
+  readonly assertSameTree: typeof assertSameTree;
+}
+
+/** Every driver there is, in the order of `DRIVER_NAMES`. */
+export const DRIVERS: readonly DriverTraits[] = DRIVER_NAMES.map((name) => {
+  const asText = name === 'fuse-native';
+  return { name, byteNames: !asText, assertSameTree: asText ? assertSameFuseTree : assertSameTree };
+});
+
+/** Met when `name` can mount here. In REQUIRE it is called `driver-NAME`. */
+export function driver(name: DriverName): Requirement {
+  return requirement(`driver-${name}`, () => {
+    try {
+      chooseDriver(name);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  });
+}
