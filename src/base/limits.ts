@@ -66,6 +66,14 @@ export const REGISTRY_CONNECT_TIMEOUT_MS = 10_000;
 export const REGISTRY_IDLE_TIMEOUT_MS = 30_000;
 /** A registry checks and moves a large blob before it answers the last request of an upload. */
 export const REGISTRY_COMMIT_TIMEOUT_MS = 300_000;
+/** Of uploads in parts, where a registry refuses large bodies (ACR: about 20 MB). Each is held in memory. */
+export const UPLOAD_CHUNK_SIZE = 16 * MiB;
+/** Proxies that take less than this are not meant for images. */
+export const UPLOAD_CHUNK_SIZE_MIN = 512 * KiB;
+/** Blobs of one image that are copied at once. */
+export const BLOBS_IN_FLIGHT_MAX = 4;
+/** Tags of one repository. */
+export const TAGS_MAX = 100_000;
 /** Connections to one host. */
 export const REGISTRY_CONNECTIONS_MAX = 16;
 export const REGISTRY_ATTEMPTS_MAX = 5;

@@ -37,6 +37,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/unpack.ts'),
   },
   {
+    name: 'copy',
+    summary: 'Copy an image, converted or not, from one place to another',
+    load: () => import('./commands/copy.ts'),
+  },
+  { name: 'tags', summary: 'List the tags of a repository', load: () => import('./commands/tags.ts') },
+  {
     name: 'login',
     summary: 'Log in to a registry, for naiad, docker, podman and skopeo',
     load: () => import('./commands/login.ts'),

@@ -63,20 +63,23 @@ export async function headManifest(
   });
 }
 
-/** Publishes a manifest under a tag or its digest. Its blobs must be there. Sending it again changes nothing. */
+/**
+ * Publishes a manifest under a tag or its digest. Its blobs must be there. Sending it again changes nothing. True when the
+ * registry says that it lists it among the referrers of its subject.
+ */
 export async function putManifest(
   registry: Registry,
   name: ManifestName,
   manifest: RawManifest,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { bytes, mediaType } = manifest;
   const asked: Call = {
     ...call(name, 'PUT', signal),
     headers: { 'content-type': mediaType },
     body: { size: bytes.length, open: () => bytes },
   };
-  await registry.ask(asked, [200, 201, 202, 204], async (response) => {
+  return await registry.ask(asked, [200, 201, 202, 204], async (response) => {
     discard(response);
     registry.stats.bytesSent += bytes.length;
     const stored = headerOf(response, 'docker-content-digest');
@@ -86,5 +89,15 @@ export async function putManifest(
         `${asked.what} at ${registry.host}: pushed ${manifest.digest}, the registry stored ${stored}`,
       );
     }
+    return headerOf(response, 'oci-subject') !== undefined;
+  });
+}
+
+/** Removes a manifest by digest, or a tag; false where the registry does not allow it. */
+export async function deleteManifest(registry: Registry, name: ManifestName, signal?: AbortSignal): Promise<boolean> {
+  const asked: Call = { ...call(name, 'DELETE', signal), actions: 'delete' };
+  return await registry.ask(asked, [200, 202, 204, 400, 401, 403, 404, 405, 501], async (response) => {
+    discard(response);
+    return response.status < 300;
   });
 }

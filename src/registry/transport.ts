@@ -18,6 +18,7 @@ import { networkFailure, throughNetwork } from './network.ts';
 import { Secrets } from './redact.ts';
 import { followRedirects, isLoopback } from './redirect.ts';
 import { type Extend, retrying } from './retry.ts';
+import { type UploadHabits, uploadHabits } from './upload-habits.ts';
 
 /** Everything but `credentials` can be written down, and read by another process. */
 export interface RegistryOptions {
@@ -49,7 +50,9 @@ export interface Call {
   readonly path: string | URL;
   /** Empty for what concerns the registry as a whole. */
   readonly repository: string;
-  readonly actions: 'pull' | 'pull,push';
+  readonly actions: 'pull' | 'pull,push' | 'delete';
+  /** Another repository that is read from (a mount). */
+  readonly alsoPulls?: string;
   /** In words, for errors: `manifest of a:1`. */
   readonly what: string;
   /** The code of a 404. */
@@ -67,6 +70,8 @@ export class Registry implements AsyncDisposable {
   readonly stats: RegistryStats = { requests: 0, retries: 0, bytesReceived: 0, bytesSent: 0, rangesIgnored: 0 };
   readonly origin: URL;
   readonly secrets = new Secrets();
+  /** How blobs are pushed here; learned from answers. */
+  readonly uploadHabits: UploadHabits;
   readonly #agent: Agent;
   readonly #authenticator: Authenticator;
   readonly #options: RegistryOptions;
@@ -75,6 +80,7 @@ export class Registry implements AsyncDisposable {
   constructor(host: string, options: RegistryOptions = {}) {
     this.host = host;
     this.#options = options;
+    this.uploadHabits = uploadHabits(host);
     const address = new URL(`https://${apiHost(host)}`);
     this.origin = isLoopback(address.hostname) ? new URL(`http://${apiHost(host)}`) : address;
     this.#agent = new Agent({
@@ -185,8 +191,9 @@ export class Registry implements AsyncDisposable {
   }
 }
 
-function scopeOf({ repository, actions }: Call): string | undefined {
-  return repository === '' ? undefined : `repository:${repository}:${actions}`;
+function scopeOf({ repository, actions, alsoPulls }: Call): string | undefined {
+  const also = alsoPulls === undefined ? '' : ` repository:${alsoPulls}:pull`;
+  return repository === '' ? undefined : `repository:${repository}:${actions}${also}`;
 }
 
 /** Many requests at once listen to one signal, and all of them stop doing so: no leak to warn of. */

@@ -59,6 +59,14 @@ export class ArchiveTarget implements ImageTarget {
     await this.#blobs.takeBytes(digest, bytes);
   }
 
+  async putStream(
+    descriptor: Pick<Descriptor, 'digest' | 'size'>,
+    open: () => AsyncIterable<Uint8Array>,
+    options: PutOptions = {},
+  ): Promise<void> {
+    await this.#blobs.takeStream(descriptor, open, options);
+  }
+
   async putManifest(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
     await this.putBytes({ digest: manifest.digest, size: manifest.bytes.length }, manifest.bytes, signal);
   }

@@ -1,12 +1,14 @@
 // Blobs on their way into an OCI layout: finished files wait in a spool, under the digest they will have, until the image
 // is whole.
 
-import { constants } from 'node:fs';
-import { copyFile, open, rename, stat, writeFile } from 'node:fs/promises';
+import { constants, createWriteStream } from 'node:fs';
+import { copyFile, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
+import { MiB } from '../base/units.ts';
 import { digestHex } from '../format/oci/digest.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import type { Spool } from '../store/spool.ts';
@@ -61,6 +63,35 @@ export class SpooledBlobs {
         else await copyFile(path, target, constants.COPYFILE_FICLONE);
         await syncFile(target);
       } catch (error) {
+        throw systemError(error, `keeping blob ${digest}`);
+      }
+      this.#sizes.set(digest, size);
+    }
+    onProgress?.(size);
+  }
+
+  /** Takes a stream, whose digest is verified as it is read. Its bytes are on disk when this returns. */
+  async takeStream(
+    { digest, size }: LocalBlob['descriptor'],
+    open: () => AsyncIterable<Uint8Array>,
+    { signal, onProgress }: PutOptions,
+  ): Promise<void> {
+    if (!this.has(digest)) {
+      const target = this.pathOf(digest);
+      let done = 0;
+      const counted = async function* () {
+        for await (const piece of open()) {
+          yield piece;
+          done += piece.length;
+          onProgress?.(done);
+        }
+      };
+      try {
+        await pipeline(counted, createWriteStream(target, { highWaterMark: 1 * MiB }), signal ? { signal } : {});
+        await syncFile(target);
+      } catch (error) {
+        await rm(target, { force: true });
+        throwIfAborted(signal);
         throw systemError(error, `keeping blob ${digest}`);
       }
       this.#sizes.set(digest, size);

@@ -68,6 +68,15 @@ export class LayoutTarget implements ImageTarget {
     if (!(await this.hasBlob(descriptor))) await this.#blobs.takeBytes(descriptor.digest, bytes);
   }
 
+  async putStream(
+    descriptor: Pick<Descriptor, 'digest' | 'size'>,
+    open: () => AsyncIterable<Uint8Array>,
+    options: PutOptions = {},
+  ): Promise<void> {
+    if (await this.hasBlob(descriptor)) options.onProgress?.(descriptor.size);
+    else await this.#blobs.takeStream(descriptor, open, options);
+  }
+
   async putManifest(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
     await this.putBytes({ digest: manifest.digest, size: manifest.bytes.length }, manifest.bytes, signal);
   }

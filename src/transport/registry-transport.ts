@@ -8,12 +8,13 @@ import { MiB } from '../base/units.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import { formatReference, manifestSelector, type Reference } from '../format/oci/reference.ts';
 import { hasBlob, openBlob } from '../registry/blobs.ts';
-import { getManifest, putManifest } from '../registry/manifests.ts';
+import { getManifest, headManifest, putManifest } from '../registry/manifests.ts';
 import { registryReader } from '../registry/reader.ts';
+import { addFallbackReferrer, listReferrers } from '../registry/referrers.ts';
 import { Registry, type RegistryOptions, type RegistryStats } from '../registry/transport.ts';
-import { uploadBlob } from '../registry/upload.ts';
+import { type BlobUpload, uploadBlob } from '../registry/upload.ts';
 import { createSpool, type Spool } from '../store/spool.ts';
-import type { ImageSource, ImageTarget, LocalBlob, PutOptions } from './transport.ts';
+import type { ImageSource, ImageTarget, LocalBlob, PutOptions, StreamOptions } from './transport.ts';
 
 export class RegistrySource implements ImageSource {
   readonly name: string;
@@ -48,6 +49,15 @@ export class RegistrySource implements ImageSource {
 
   blobReader({ digest, size }: Pick<Descriptor, 'digest'> & Partial<Descriptor>): BlobReader {
     return registryReader(this.#registry, { repository: this.#reference.repository, digest, size });
+  }
+
+  get home(): { readonly host: string; readonly repository: string } {
+    const { host, repository } = this.#reference;
+    return { host, repository };
+  }
+
+  async referrers(digest: string, signal?: AbortSignal): Promise<readonly Descriptor[]> {
+    return await listReferrers(this.#registry, this.#reference.repository, digest, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -97,8 +107,8 @@ export class RegistryTarget implements ImageTarget {
   }
 
   async putBlob({ path, descriptor }: LocalBlob, options: PutOptions = {}): Promise<void> {
-    const open = () => createReadStream(path, { highWaterMark: 1 * MiB });
-    await this.#push(descriptor, open, options);
+    const openAt = (start: number) => createReadStream(path, { highWaterMark: 1 * MiB, start });
+    await this.#push({ descriptor, open: () => openAt(0), openAt }, options);
   }
 
   async putBytes(
@@ -106,16 +116,23 @@ export class RegistryTarget implements ImageTarget {
     bytes: Uint8Array,
     signal?: AbortSignal,
   ): Promise<void> {
-    await this.#push(descriptor, () => bytes, { signal });
+    await this.#push({ descriptor, open: () => bytes }, { signal });
   }
 
-  async #push(
+  async putStream(
     descriptor: Pick<Descriptor, 'digest' | 'size'>,
-    open: () => Uint8Array | AsyncIterable<Uint8Array>,
-    { signal, onProgress }: PutOptions,
+    open: () => AsyncIterable<Uint8Array>,
+    options: StreamOptions = {},
   ): Promise<void> {
-    const { digest } = descriptor;
-    const pushing = this.#pushing.get(digest) ?? this.#pushOnce(descriptor, open, { signal, onProgress });
+    const { host, repository } = this.#reference;
+    const { from } = options;
+    const mountFrom = from?.host === host && from.repository !== repository ? [from.repository] : [];
+    await this.#push({ descriptor, open, mountFrom }, options);
+  }
+
+  async #push(blob: Omit<BlobUpload, 'repository'>, options: PutOptions): Promise<void> {
+    const { digest } = blob.descriptor;
+    const pushing = this.#pushing.get(digest) ?? this.#pushOnce(blob, options);
     this.#pushing.set(digest, pushing);
     try {
       await pushing;
@@ -124,31 +141,40 @@ export class RegistryTarget implements ImageTarget {
     }
   }
 
-  async #pushOnce(
-    descriptor: Pick<Descriptor, 'digest' | 'size'>,
-    open: () => Uint8Array | AsyncIterable<Uint8Array>,
-    { signal, onProgress }: PutOptions,
-  ): Promise<void> {
+  async #pushOnce(blob: Omit<BlobUpload, 'repository'>, { signal, onProgress }: PutOptions): Promise<void> {
+    const { descriptor } = blob;
     if (!this.#missing.has(descriptor.digest) && (await this.hasBlob(descriptor, signal))) {
       onProgress?.(descriptor.size);
       return;
     }
     try {
       const { repository } = this.#reference;
-      await uploadBlob(this.#registry, { repository, descriptor, open, onProgress }, signal);
+      await uploadBlob(this.#registry, { ...blob, repository, onProgress }, signal);
     } catch (error) {
       throw systemError(error, `pushing blob ${descriptor.digest}`);
     }
   }
 
   async putManifest(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
-    const name = { repository: this.#reference.repository, selector: manifest.digest };
-    await putManifest(this.#registry, name, manifest, signal);
+    await this.#publish(manifest, manifest.digest, signal);
   }
 
+  /** The tag is written last, once, and read again: until then it names what it named before. */
   async commit(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
-    const name = { repository: this.#reference.repository, selector: manifestSelector(this.#reference) };
-    await putManifest(this.#registry, name, manifest, signal);
+    const selector = manifestSelector(this.#reference);
+    await this.#publish(manifest, selector, signal);
+    const { repository } = this.#reference;
+    const stored = await headManifest(this.#registry, { repository, selector }, signal);
+    if (stored === undefined || stored === manifest.digest) return;
+    throw new NaiadError('REGISTRY_PROTOCOL', `${this.name}: pushed ${manifest.digest}, the tag names ${stored}`, {
+      hint: 'Did someone else push to this tag at the same time?',
+    });
+  }
+
+  async #publish(manifest: RawManifest, selector: string, signal: AbortSignal | undefined): Promise<void> {
+    const { repository } = this.#reference;
+    const isListed = await putManifest(this.#registry, { repository, selector }, manifest, signal);
+    if (!isListed) await addFallbackReferrer(this.#registry, repository, manifest, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -14,6 +14,10 @@ export interface ImageSource extends AsyncDisposable {
   openBlob(descriptor: Pick<Descriptor, 'digest' | 'size'>, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** Ranged reads of a stored blob, for as long as the source is open. `size` bounds them where it is known. */
   blobReader(descriptor: Pick<Descriptor, 'digest'> & Partial<Descriptor>): BlobReader;
+  /** Manifests that have the given one as their subject; left out where a place does not know. */
+  referrers?(digest: string, signal?: AbortSignal): Promise<readonly Descriptor[]>;
+  /** Where its blobs are, when that is a registry: another repository of it can take them over. */
+  readonly home?: { readonly host: string; readonly repository: string };
 }
 
 /** A finished blob on local disk, of which digest and size are right. */
@@ -26,6 +30,11 @@ export interface PutOptions {
   readonly signal?: AbortSignal | undefined;
   /** Gets the bytes sent so far; they start over when a transfer does. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
+export interface StreamOptions extends PutOptions {
+  /** Where the blob is as well: a registry need not be sent what it has in another repository. */
+  readonly from?: ImageSource['home'];
 }
 
 export interface ImageTarget extends AsyncDisposable {
@@ -41,6 +50,12 @@ export interface ImageTarget extends AsyncDisposable {
   putBlob(blob: LocalBlob, options?: PutOptions): Promise<void>;
   /** Puts small content (a config), whose digest and size are right. */
   putBytes(descriptor: Pick<Descriptor, 'digest' | 'size'>, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
+  /** Puts a blob from a stream, opened once an attempt, of which digest and size are verified as it is read. */
+  putStream(
+    descriptor: Pick<Descriptor, 'digest' | 'size'>,
+    open: () => AsyncIterable<Uint8Array>,
+    options?: StreamOptions,
+  ): Promise<void>;
   /** Puts a manifest that the committed index names. Its blobs are there. */
   putManifest(manifest: RawManifest, signal?: AbortSignal): Promise<void>;
   /**

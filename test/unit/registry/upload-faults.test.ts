@@ -36,6 +36,8 @@ async function startUploads(
     if (asked.method === 'HEAD') return text(response, state.stored ? 200 : 404);
     if (asked.method === 'POST') return text(response, 202, '', { location: location(number) });
     if (asked.method === 'DELETE') return text(response, 204);
+    if (asked.method === 'GET') return text(response, 404);
+    if (asked.method === 'PATCH') return text(response, 202, '', { location: location(number) });
     state.puts++;
     if (fault(response, state.puts)) return;
     state.stored = true;
@@ -68,9 +70,9 @@ const uploads: readonly (readonly [
   fault: (response: ServerResponse, puts: number) => boolean,
   want: string,
 ])[] = [
-  ['a session that is gone', (r, puts) => puts === 1 && text(r, 404), 'POST PUT DELETE HEAD POST PUT'],
-  ['a server error', (r, puts) => puts === 1 && text(r, 503), 'POST PUT DELETE HEAD POST PUT'],
-  ['a lost connection', (r, puts) => puts === 1 && Boolean(r.socket?.destroy()), 'POST PUT DELETE HEAD POST PUT'],
+  ['a session that is gone', (r, puts) => puts === 1 && text(r, 404), 'POST PUT DELETE POST PATCH PUT'],
+  ['a server error', (r, puts) => puts === 1 && text(r, 503), 'POST PUT GET DELETE HEAD POST PUT'],
+  ['a lost connection', (r, puts) => puts === 1 && Boolean(r.socket?.destroy()), 'POST PUT GET DELETE HEAD POST PUT'],
 ];
 for (const [name, fault, want] of uploads) {
   test(`faults: an upload survives ${name}`, async () => {
@@ -91,7 +93,7 @@ test('faults: an upload whose answer got lost is not sent again', async () => {
   await using _ = double;
   await using registry = open(double.host);
   await uploadBlob(registry, upload);
-  assert.equal(methods(double.asked), 'POST PUT DELETE HEAD');
+  assert.equal(methods(double.asked), 'POST PUT GET DELETE HEAD');
 });
 
 test('faults: a digest the registry refuses twice is ours to blame', async () => {
