@@ -3,6 +3,7 @@
 
 #include "descriptors/descriptors.h"
 #include "file/file.h"
+#include "fuse/fuse.h"
 #include "mount/mount.h"
 
 namespace {
@@ -19,6 +20,12 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("connectUnix", Napi::Function::New(env, naiad::ConnectUnix, "connectUnix"));
   exports.Set("sendDescriptors", Napi::Function::New(env, naiad::SendDescriptors, "sendDescriptors"));
   exports.Set("receiveDescriptors", Napi::Function::New(env, naiad::ReceiveDescriptors, "receiveDescriptors"));
+  exports.Set("fuseStart", Napi::Function::New(env, naiad::FuseStart, "fuseStart"));
+  exports.Set("fuseDone", Napi::Function::New(env, naiad::FuseDone, "fuseDone"));
+  exports.Set("fuseStop", Napi::Function::New(env, naiad::FuseStop, "fuseStop"));
+  exports.Set("fuseStatus", Napi::Function::New(env, naiad::FuseStatus, "fuseStatus"));
+  exports.Set("fuseClone", Napi::Function::New(env, naiad::FuseClone, "fuseClone"));
+  exports.Set("fuseResend", Napi::Function::New(env, naiad::FuseResend, "fuseResend"));
   return exports;
 }
 

@@ -7,20 +7,26 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace naiad {
 
 class Arguments {
  public:
-  explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
+  explicit Arguments(const Napi::CallbackInfo& info) : env_(info.Env()) {
+    for (size_t i = 0; i < info.Length(); i++) values_.push_back(info[i]);
+  }
+
+  /** Values that came otherwise than as arguments. */
+  Arguments(Napi::Env env, std::vector<napi_value> values) : env_(env), values_(std::move(values)) {}
 
   bool Ok() const { return ok_; }
 
   /** A Buffer without NUL bytes, as the C string that system calls take. */
   std::string Text(size_t index) {
-    if (!info_[index].IsBuffer()) return Fail(index, "a Buffer"), std::string();
-    const auto buffer = info_[index].As<Napi::Buffer<char>>();
+    if (!At(index).IsBuffer()) return Fail(index, "a Buffer"), std::string();
+    const auto buffer = At(index).As<Napi::Buffer<char>>();
     std::string text(buffer.Data(), buffer.Length());
     if (text.find('\0') != std::string::npos) return Fail(index, "free of NUL bytes"), std::string();
     return text;
@@ -28,15 +34,15 @@ class Arguments {
 
   /** Any bytes. */
   std::string Bytes(size_t index) {
-    if (!info_[index].IsBuffer()) return Fail(index, "a Buffer"), std::string();
-    const auto buffer = info_[index].As<Napi::Buffer<char>>();
+    if (!At(index).IsBuffer()) return Fail(index, "a Buffer"), std::string();
+    const auto buffer = At(index).As<Napi::Buffer<char>>();
     return std::string(buffer.Data(), buffer.Length());
   }
 
   /** A whole number of at most 53 bits. */
   int64_t Integer(size_t index) {
-    if (!info_[index].IsNumber()) return Fail(index, "a number"), 0;
-    const double value = info_[index].As<Napi::Number>().DoubleValue();
+    if (!At(index).IsNumber()) return Fail(index, "a number"), 0;
+    const double value = At(index).As<Napi::Number>().DoubleValue();
     if (!(std::fabs(value) <= kSafeIntegerMax) || std::trunc(value) != value) return Fail(index, "an integer"), 0;
     return static_cast<int64_t>(value);
   }
@@ -44,8 +50,8 @@ class Arguments {
   /** An array of descriptors. */
   std::vector<int> Descriptors(size_t index) {
     std::vector<int> descriptors;
-    if (!info_[index].IsArray()) return Fail(index, "an array of descriptors"), descriptors;
-    const auto array = info_[index].As<Napi::Array>();
+    if (!At(index).IsArray()) return Fail(index, "an array of descriptors"), descriptors;
+    const auto array = At(index).As<Napi::Array>();
     for (uint32_t i = 0; i < array.Length(); i++) {
       const Napi::Value value = array[i];
       const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
@@ -61,14 +67,19 @@ class Arguments {
   static constexpr double kSafeIntegerMax = 9007199254740991.0;
   static constexpr double kDescriptorMax = 2147483647.0;
 
+  Napi::Value At(size_t index) const {
+    return index < values_.size() ? Napi::Value(env_, values_[index]) : env_.Undefined();
+  }
+
   void Fail(size_t index, const char* expected) {
     if (!ok_) return;
     ok_ = false;
     const std::string message = "argument " + std::to_string(index) + " must be " + expected;
-    Napi::TypeError::New(info_.Env(), message).ThrowAsJavaScriptException();
+    Napi::TypeError::New(env_, message).ThrowAsJavaScriptException();
   }
 
-  const Napi::CallbackInfo& info_;
+  Napi::Env env_;
+  std::vector<napi_value> values_;
   bool ok_ = true;
 };
 

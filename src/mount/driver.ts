@@ -2,13 +2,25 @@
 import type { NaiadError } from '../base/errors.ts';
 import type { ImageFs } from './image-fs.ts';
 
-export const DRIVER_NAMES = ['fuse-native'] as const;
+export const DRIVER_NAMES = ['fuse', 'fuse-native'] as const;
 export type DriverName = (typeof DRIVER_NAMES)[number];
+
+/** With what another process goes on with a mount, once it has copies of the descriptors. */
+export interface Handover {
+  /** All of them are needed: requests in flight on one end when its last copy is closed. */
+  readonly descriptors: readonly number[];
+  /** For `Driver.resume`; less than 128 bytes. */
+  readonly state: string;
+}
 
 /** A mount as its driver keeps it. Disposing releases what the driver holds once the kernel has let go. */
 export interface DriverMount extends AsyncDisposable {
   /** Resolves when the kernel has let go of the mount, whoever unmounted it. Never rejects. */
   readonly ended: Promise<void>;
+  /** What a successor needs, when the driver has such a thing. The descriptors stay open until the mount is disposed of. */
+  handover?(): Handover;
+  /** Stops answering without an end for those who wait: a successor that has the handover answers them. Then dispose. */
+  release?(): Promise<void>;
 }
 
 export interface Driver {
@@ -18,4 +30,7 @@ export interface Driver {
   /** Mounts `fs` read-only on the empty directory `target`; resolves when it answers. The caller keeps `fs` open until
    *  `ended`, and unmounts `target` like any other mount. @throws NaiadError MOUNT_FAILED, DRIVER_UNAVAILABLE. */
   mount(fs: ImageFs, target: string): Promise<DriverMount>;
+  /** Goes on with a mount that another process made; whoever waits is answered. Owns the descriptors from then on, whatever
+   *  comes of it. `fs` is the same image. @throws NaiadError MOUNT_FAILED. */
+  resume?(fs: ImageFs, target: string, handover: Handover): Promise<DriverMount>;
 }

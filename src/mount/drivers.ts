@@ -1,10 +1,11 @@
 // Which drivers there are, and which one a mount takes.
 import { NaiadError } from '../base/errors.ts';
 import type { Driver, DriverName } from './driver.ts';
+import { fuseDriver } from './fuse-driver.ts';
 import { fuseNativeDriver } from './fuse-native-driver.ts';
 
 /** In order of preference. */
-const DRIVERS: readonly Driver[] = [fuseNativeDriver];
+const DRIVERS: readonly Driver[] = [fuseNativeDriver, fuseDriver];
 
 export interface DriverChoice {
   readonly driver: Driver;

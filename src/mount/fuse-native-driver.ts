@@ -1,10 +1,9 @@
 // The portable driver: JavaScript handlers over the npm package fuse-native and libfuse 2.
-import { accessSync, constants, existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import type { Driver, DriverMount } from './driver.ts';
-import { FUSE_DEVICE, fuseDescriptors } from './fuse-descriptors.ts';
+import { checkFuseDevice, fuseDescriptors } from './fuse-descriptors.ts';
 import { FuseHandlers } from './fuse-native-handlers.ts';
 import { mountAt } from './mount-table.ts';
 
@@ -26,17 +25,7 @@ export const fuseNativeDriver: Driver = {
 
   unavailable() {
     try {
-      if (!existsSync(FUSE_DEVICE)) {
-        throw unavailable(
-          `${FUSE_DEVICE} is missing`,
-          'Load the module (modprobe fuse), or give the container /dev/fuse.',
-        );
-      }
-      try {
-        accessSync(FUSE_DEVICE, constants.R_OK | constants.W_OK);
-      } catch (cause) {
-        throw unavailable(`${FUSE_DEVICE} cannot be opened by this user`, 'Run as root.', cause);
-      }
+      checkFuseDevice('fuse-native');
       loadPackage();
       return undefined;
     } catch (error) {

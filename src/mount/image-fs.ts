@@ -32,6 +32,9 @@ export interface ImageFsCounters {
   readonly cache: CacheCounters;
 }
 
+/** Reads that a driver answered by itself from the caches. */
+export type OwnReads = Pick<ImageFsCounters, 'reads' | 'waits' | 'readBytes' | 'errors'>;
+
 export interface DeviceCoverage {
   readonly blobId: string;
   readonly chunks: number;
@@ -43,14 +46,16 @@ export interface DeviceCoverage {
 
 export class ImageFs implements AsyncDisposable {
   readonly bootstrap: Bootstrap;
-  readonly counters: ImageFsCounters;
-  readonly #caches: readonly ChunkCache[];
+  /** Of the devices, in blob order; for drivers that read them natively. Closed with this. */
+  readonly caches: readonly ChunkCache[];
+  readonly #counters: ImageFsCounters;
+  #ownReads: (() => OwnReads) | undefined;
   readonly #readAhead: ReadAhead;
 
   private constructor(bootstrap: Bootstrap, caches: readonly ChunkCache[], counters: ImageFsCounters) {
     this.bootstrap = bootstrap;
-    this.#caches = caches;
-    this.counters = counters;
+    this.caches = caches;
+    this.#counters = counters;
     this.#readAhead = new ReadAhead(bootstrap.chunkSize);
   }
 
@@ -75,13 +80,44 @@ export class ImageFs implements AsyncDisposable {
     return new ImageFs(bootstrap, caches, counters);
   }
 
+  /** A snapshot. */
+  get counters(): ImageFsCounters {
+    const own = this.#ownReads?.();
+    if (!own) return { ...this.#counters };
+    const { reads, waits, readBytes, errors } = this.#counters;
+    return {
+      ...this.#counters,
+      reads: reads + own.reads,
+      waits: waits + own.waits,
+      readBytes: readBytes + own.readBytes,
+      errors: errors + own.errors,
+    };
+  }
+
+  /** Has the reads of a driver counted, as `source` tells them. */
+  countReads(source: () => OwnReads): void {
+    this.#ownReads = source;
+  }
+
+  /**
+   * Makes bytes of a regular file present, for a driver that then reads them by itself.
+   * @throws NaiadError when they cannot be had; counted as an error.
+   */
+  async fetch(nid: number, offset: number, size: number): Promise<void> {
+    try {
+      await this.#fetch(nid, offset, size, this.bootstrap.extents(nid, offset, size));
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
   /**
    * Fills `buffer` with the bytes of a regular file from `offset`, cut at its end, and returns how many.
    * Synchronous where the cache has them all, else a promise: most reads must not pay for a turn of the event loop.
    * @throws NaiadError (or rejects with one) when bytes cannot be had; the buffer's content is then undefined.
    */
   read(nid: number, offset: number, buffer: Uint8Array): number | Promise<number> {
-    this.counters.reads++;
+    this.#counters.reads++;
     try {
       const extents = this.bootstrap.extents(nid, offset, buffer.length);
       if (extents.every((extent) => this.#cache(extent).isReady(rangeOf(extent)))) return this.#copy(extents, buffer);
@@ -93,22 +129,26 @@ export class ImageFs implements AsyncDisposable {
 
   /** Per device, in blob order. Walks the chunk maps. */
   coverage(): DeviceCoverage[] {
-    return this.#caches.map((cache) => ({ blobId: cache.device.blobId, ...cache.coverage() }));
+    return this.caches.map((cache) => ({ blobId: cache.device.blobId, ...cache.coverage() }));
   }
 
   /** Reads that wait end with CANCELED. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#caches.map((cache) => cache[Symbol.asyncDispose]()));
+    await Promise.all(this.caches.map((cache) => cache[Symbol.asyncDispose]()));
   }
 
   async #waitAndCopy(nid: number, offset: number, extents: readonly Extent[], buffer: Uint8Array): Promise<number> {
-    this.counters.waits++;
-    const ahead = this.#readAhead.afterMiss(nid, offset, buffer.length);
+    this.#counters.waits++;
+    await this.#fetch(nid, offset, buffer.length, extents);
+    return this.#copy(extents, buffer);
+  }
+
+  async #fetch(nid: number, offset: number, size: number, extents: readonly Extent[]): Promise<void> {
+    const ahead = this.#readAhead.afterMiss(nid, offset, size);
     const waiting = this.#ensure(extents);
     // Whoever reads there gets the error; nobody asked yet.
-    if (ahead > 0) this.#ensureFile(nid, offset + buffer.length, ahead).catch(() => undefined);
+    if (ahead > 0) this.#ensureFile(nid, offset + size, ahead).catch(() => undefined);
     await waiting;
-    return this.#copy(extents, buffer);
   }
 
   async #ensureFile(nid: number, offset: number, size: number): Promise<void> {
@@ -125,19 +165,19 @@ export class ImageFs implements AsyncDisposable {
       this.#cache(extent).readReady(buffer.subarray(done, done + extent.size), extent.deviceOffset);
       done += extent.size;
     }
-    this.counters.readBytes += done;
+    this.#counters.readBytes += done;
     return done;
   }
 
   #cache(extent: Extent): ChunkCache {
-    const cache = this.#caches[extent.blobIndex];
+    const cache = this.caches[extent.blobIndex];
     if (!cache) throw new NaiadError('BOOTSTRAP_INVALID', `a file refers to blob ${extent.blobIndex}`);
     return cache;
   }
 
   #failed(error: unknown): never {
-    this.counters.errors++;
-    this.counters.lastError = error instanceof NaiadError ? `${error.code}: ${error.message}` : String(error);
+    this.#counters.errors++;
+    this.#counters.lastError = error instanceof NaiadError ? `${error.code}: ${error.message}` : String(error);
     throw error;
   }
 }

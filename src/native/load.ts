@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { NaiadError } from '../base/errors.ts';
+import type { FuseStatus } from './fuse.ts';
 
 /** What native/src/addon.cc registers. Paths and names are bytes without NUL; an errno is positive. */
 export interface Addon {
@@ -16,6 +17,12 @@ export interface Addon {
   connectUnix(path: Buffer): number;
   sendDescriptors(socket: number, bytes: Buffer, descriptors: readonly number[]): number;
   receiveDescriptors(socket: number, sizeMax: number, timeoutMs: number): Promise<PassedMessage | number>;
+  fuseStart(options: object, onEvent: (misses: Float64Array, ended: boolean) => void): number;
+  fuseDone(session: number, id: number, errno: number): void;
+  fuseStop(session: number): Promise<void>;
+  fuseStatus(session: number): FuseStatus;
+  fuseClone(fd: number): number;
+  fuseResend(fd: number): number;
 }
 
 /** What a message over a Unix socket brought; its descriptors belong to whoever received it. */
