@@ -6,6 +6,7 @@
         "src/addon.cc",
         "src/descriptors/descriptors.cc",
         "src/descriptors/passing.cc",
+        "src/file/lock.cc",
         "src/file/node.cc",
         "src/file/times.cc",
         "src/device/device.cc",

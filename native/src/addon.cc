@@ -14,6 +14,7 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("setXattr", Napi::Function::New(env, naiad::SetXattr, "setXattr"));
   exports.Set("getXattr", Napi::Function::New(env, naiad::GetXattr, "getXattr"));
   exports.Set("listXattrs", Napi::Function::New(env, naiad::ListXattrs, "listXattrs"));
+  exports.Set("tryLock", Napi::Function::New(env, naiad::TryLock, "tryLock"));
   exports.Set("mount", Napi::Function::New(env, naiad::Mount, "mount"));
   exports.Set("umount", Napi::Function::New(env, naiad::Umount, "umount"));
   exports.Set("socketPair", Napi::Function::New(env, naiad::SocketPair, "socketPair"));

@@ -96,3 +96,21 @@ export const HELPER_OUTPUT_SIZE_MAX = 256 * KiB;
 export const ARCHIVE_MEMBERS_MAX = 100_000;
 /** The uncompressed layer that holds the bootstrap, and whatever else its tar carries. */
 export const BOOTSTRAP_LAYER_SIZE_MAX = BOOTSTRAP_SIZE_MAX + 512 * MiB;
+
+/** Of a file system, what the cache may take when nothing else is said. */
+export const CACHE_SIZE_SHARE_DEFAULT = 0.5;
+/** When less of the file system is free than the lower mark, blobs go until the upper one is reached. */
+export const CACHE_FREE_LOW_SHARE = 0.05;
+export const CACHE_FREE_HIGH_SHARE = 0.1;
+/** On large disks the marks are no more than this. */
+export const CACHE_FREE_LOW_MAX = 10 * GiB;
+export const CACHE_FREE_HIGH_MAX = 20 * GiB;
+/** What may be written between two looks at the size of the cache. */
+export const CACHE_CHECK_BYTES = 64 * MiB;
+/** Pins are written by hand. */
+export const PINS_MAX = 10_000;
+/** Blobs and files of metadata that one pin may name. */
+export const PIN_SIZE_MAX = 1 * MiB;
+/** A chunk that arrived wrong twice is left alone for so long; each time after that for twice as long. */
+export const QUARANTINE_MIN_MS = 10_000;
+export const QUARANTINE_MAX_MS = 600_000;

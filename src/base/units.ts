@@ -24,6 +24,26 @@ export function formatSize(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
 }
 
+const SIZES: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: KiB,
+  mib: MiB,
+  gib: GiB,
+  tib: 1024 * GiB,
+};
+
+/** `20GiB`, `1.5 TB`, `4096` in bytes, rounded down; undefined for anything else. */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d{1,15}(?:\.\d{1,6})?) ?([kmgt]?i?b|)$/i.exec(text.trim());
+  const bytes = Number(match?.[1]) * (SIZES[match?.[2]?.toLowerCase() ?? ''] ?? Number.NaN);
+  return Number.isSafeInteger(Math.floor(bytes)) ? Math.floor(bytes) : undefined;
+}
+
 const SCALES: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
 
 /** `100mbit`, `1.5gbit`, `64kbit`, as tc writes rates: bytes a second; undefined for anything else. */

@@ -40,6 +40,8 @@ export const CACHE_HINT = 'Free space there, or choose another cache directory w
 /** Another process that is creating the same pair needs far less. */
 const CREATION_WAIT_MS = 1000;
 const OPEN_ATTEMPTS_MAX = 8;
+/** Nobody keeps others out for longer than it takes to remove a file or to rewrite a bitmap. */
+const BUSY_WAIT_MS = 10_000;
 
 /**
  * Opens the files of `device`, creating what is missing and starting anew what cannot be trusted. The caller owns both.
@@ -87,19 +89,32 @@ export function currentBootId(): string {
 
 type Pair =
   | { readonly state: 'found'; readonly data: FileHandle; readonly map: ChunkMapFile }
-  | { readonly state: 'absent' | 'conflict' | 'unfinished' }
+  | { readonly state: 'absent' | 'conflict' | 'unfinished' | 'busy' }
   | { readonly state: 'broken'; readonly reason: string };
 
-/** A pair that its creator left unfinished is broken; one that is just being created is waited for. */
+/** A pair that its creator left unfinished is broken; one that is just being created or removed is waited for. */
 async function openPairWhenFinished(
   files: BlobFiles,
   identity: MapIdentity,
   bootId: string,
-): Promise<Exclude<Pair, { state: 'unfinished' }>> {
-  for (const end = Date.now() + CREATION_WAIT_MS; ; await sleep(10)) {
+): Promise<Exclude<Pair, { state: 'unfinished' | 'busy' }>> {
+  const began = Date.now();
+  let unfinishedSince: number | undefined;
+  for (; ; await sleep(10)) {
     const pair = await openPair(files, identity, bootId);
-    if (pair.state !== 'unfinished') return pair as Exclude<Pair, { state: 'unfinished' }>;
-    if (Date.now() >= end) return { state: 'broken', reason: 'left unfinished by its creator' };
+    const now = Date.now();
+    if (pair.state === 'unfinished') {
+      unfinishedSince ??= now;
+      if (now - unfinishedSince < CREATION_WAIT_MS) continue;
+      return { state: 'broken', reason: 'left unfinished by its creator' };
+    }
+    if (pair.state !== 'busy') return pair as Exclude<Pair, { state: 'unfinished' | 'busy' }>;
+    unfinishedSince = undefined;
+    if (now - began >= BUSY_WAIT_MS) {
+      throw new NaiadError('CACHE_LOCKED', `${files.map}: another process keeps it locked`, {
+        hint: 'Several machines cannot share a cache directory; does another process hold the file (`fuser`)?',
+      });
+    }
   }
 }
 
@@ -127,7 +142,8 @@ async function openPair(files: BlobFiles, identity: MapIdentity, bootId: string)
     case 'found':
       return { state: 'broken', reason: 'its data file is gone' };
     case 'unfinished':
-      return { state: 'unfinished' };
+    case 'busy':
+      return { state: found.state };
     case 'absent':
       return { state: data ? 'unfinished' : 'absent' };
   }

@@ -15,6 +15,7 @@ import type { Device } from '../image/device.ts';
 import { type BlobFiles, CACHE_HINT, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
 import type { ChunkMapFile } from './chunk-map-file.ts';
 import { isVerifiable } from './claims.ts';
+import type { Space } from './space.ts';
 
 /** What a cache did since it was opened. Several caches may share one. */
 export interface CacheCounters {
@@ -39,6 +40,8 @@ export interface ChunkCacheOptions {
   readonly reader: BlobReader;
   readonly filesOf: FilesOf;
   readonly counters?: CacheCounters;
+  /** Of the directory that the files are in; where it is not given, a full disk is final. */
+  readonly space?: Space | undefined;
   /** Of this boot; for tests. */
   readonly bootId?: string;
 }
@@ -51,6 +54,7 @@ export class ChunkCache implements AsyncDisposable {
   readonly #data: FileHandle;
   readonly #map: ChunkMapFile;
   readonly #loading = new Map<number, Promise<void>>();
+  readonly #space: Space | undefined;
   readonly #closing = new AbortController();
 
   private constructor(options: ChunkCacheOptions, opened: { files: BlobFiles; data: FileHandle; map: ChunkMapFile }) {
@@ -58,6 +62,7 @@ export class ChunkCache implements AsyncDisposable {
     this.counters = options.counters ?? newCacheCounters();
     this.files = opened.files;
     this.#reader = options.reader;
+    this.#space = options.space;
     this.#data = opened.data;
     this.#map = opened.map;
   }
@@ -65,7 +70,13 @@ export class ChunkCache implements AsyncDisposable {
   /** Opens or creates the files of the device. The caller disposes of the cache. @throws NaiadError */
   static async open(options: ChunkCacheOptions): Promise<ChunkCache> {
     const bootId = options.bootId ?? currentBootId();
-    return new ChunkCache(options, await openCacheFiles(options.device, options.filesOf, bootId));
+    const { device, filesOf, space } = options;
+    try {
+      return new ChunkCache(options, await openCacheFiles(device, filesOf, bootId));
+    } catch (error) {
+      if (!hasCode(error, 'NO_SPACE') || !(await space?.makeRoom(0))) throw error;
+      return new ChunkCache(options, await openCacheFiles(device, filesOf, bootId));
+    }
   }
 
   /** Descriptor of the data file: bytes at device offsets, true where `isReady`. Closed by disposing. */
@@ -176,6 +187,7 @@ export class ChunkCache implements AsyncDisposable {
     await Promise.allSettled(this.#loading.values());
     try {
       await this.#map.makeDurable(() => this.#data.datasync());
+      this.#map.touch();
     } finally {
       this.#map[Symbol.dispose]();
       await this.#data.close();
@@ -309,6 +321,16 @@ export class ChunkCache implements AsyncDisposable {
   }
 
   async #publish(index: number, chunk: Uint8Array): Promise<void> {
+    try {
+      await this.#write(index, chunk);
+    } catch (error) {
+      if (!hasCode(error, 'NO_SPACE') || !(await this.#space?.makeRoom(chunk.length))) throw error;
+      await this.#write(index, chunk);
+    }
+    this.#space?.wrote(chunk.length);
+  }
+
+  async #write(index: number, chunk: Uint8Array): Promise<void> {
     try {
       await writeFully(this.#data, chunk, this.device.chunks.uncompressedOffset(index));
       this.#map.add(index); // Last: the bit promises that the bytes are there.

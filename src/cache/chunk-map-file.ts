@@ -1,6 +1,9 @@
 // The chunk map of one blob on disk, with its bits in memory. Other processes may hold the same file: bits they set are
 // seen after `refresh`.
-import { closeSync, constants, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+//
+// Locks (flock, of the open file): shared while a map is in use, so that nobody removes it; exclusive, and never waited
+// for, to remove it, to distrust it after a reboot and to take bits back.
+import { closeSync, constants, fdatasyncSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
 import { NaiadError } from '../base/errors.ts';
 import {
   bitmapOffset,
@@ -13,6 +16,7 @@ import {
   claimsOffset,
 } from '../format/cache/chunk-map.ts';
 import { viewOf } from '../format/record.ts';
+import { tryLock } from '../native/lock.ts';
 import { type Claims, encodeBatch, mergeClaims, replayBatches } from './claims.ts';
 
 /** What a map must say to be the one looked for. */
@@ -28,6 +32,8 @@ export type MapFound =
   /** Its creator, or someone who adds claims, is perhaps still writing. */
   | { readonly state: 'unfinished' }
   | { readonly state: 'invalid'; readonly reason: string }
+  /** Somebody removes it or brings it over a reboot at this moment. */
+  | { readonly state: 'busy' }
   /** A sound map of the same blob, for images that say something else of its chunks. */
   | { readonly state: 'conflict' }
   | { readonly state: 'found'; readonly map: ChunkMapFile };
@@ -39,10 +45,9 @@ export class ChunkMapFile implements Disposable {
   readonly #suspect: Uint8Array;
   #anySuspect: boolean;
 
-  private constructor(fd: number, header: ChunkMapHeader, bootId: string) {
+  private constructor(fd: number, header: ChunkMapHeader) {
     this.#fd = fd;
-    if (header.bootId !== bootId || bootId === '') this.header = this.#distrust(header, bootId);
-    else this.header = header;
+    this.header = header;
     this.#ready = this.#readBitmap('ready');
     this.#suspect = this.#readBitmap('suspect');
     this.#anySuspect = this.#suspect.some((byte) => byte !== 0);
@@ -60,11 +65,16 @@ export class ChunkMapFile implements Disposable {
     }
     let owned = false;
     try {
+      const refused = lockForUse(fd);
+      if (refused) return refused;
       const checked = checkHeader(fd, identity);
       if (!('header' in checked)) return checked;
       const agreed = agree(fd, path, identity);
       if (agreed !== 'agreed') return { state: agreed };
-      const map = new ChunkMapFile(fd, checked.header, bootId);
+      const trusted = trustHeader(fd, checked.header, bootId);
+      if (!('header' in trusted)) return trusted;
+      const map = new ChunkMapFile(fd, trusted.header);
+      map.touch();
       owned = true;
       return { state: 'found', map };
     } finally {
@@ -133,37 +143,68 @@ export class ChunkMapFile implements Disposable {
     const durable = this.#readBitmap('durable');
     const ready = this.#ready.slice(); // Before the sync: chunks that come while it runs are not covered by it.
     if (ready.every((byte, i) => (byte & ~(durable[i] as number)) === 0)) return;
-    await sync();
+    try {
+      await sync();
+    } catch (error) {
+      // What the disk refused may be gone from memory as well: nobody trusts these bits unseen any more.
+      writeFullySync(this.#fd, chunkMapHeader.encode({ ...this.header, bootId: '' }), 0);
+      throw error;
+    }
     fdatasyncSync(this.#fd); // The claims that the bits speak of come first.
     for (let i = 0; i < durable.length; i++) durable[i] = (durable[i] as number) | (ready[i] as number);
     writeFullySync(this.#fd, durable, bitmapOffset(this.header.chunkCount, 'durable'));
     fdatasyncSync(this.#fd);
   }
 
-  [Symbol.dispose](): void {
-    closeSync(this.#fd);
+  /** Records that the blob is being used, for those who look for the least recently used. */
+  touch(): void {
+    const now = new Date();
+    futimesSync(this.#fd, now, now);
   }
 
-  /** After another boot only durable chunks are certain; what else was ready is suspect. The header comes last, so that
-   *  an interrupted change is made again. */
-  #distrust(header: ChunkMapHeader, bootId: string): ChunkMapHeader {
-    const ready = bitmapIn(this.#fd, header, 'ready');
-    const durable = bitmapIn(this.#fd, header, 'durable');
-    const suspect = bitmapIn(this.#fd, header, 'suspect');
-    for (let i = 0; i < ready.length; i++) {
-      suspect[i] = (suspect[i] as number) | (ready[i] as number);
-      ready[i] = durable[i] as number;
-    }
-    writeFullySync(this.#fd, suspect, bitmapOffset(header.chunkCount, 'suspect'));
-    writeFullySync(this.#fd, ready, bitmapOffset(header.chunkCount, 'ready'));
-    const renewed = { ...header, bootId };
-    writeFullySync(this.#fd, chunkMapHeader.encode(renewed), 0);
-    return renewed;
+  [Symbol.dispose](): void {
+    closeSync(this.#fd);
   }
 
   #readBitmap(bitmap: ChunkMapBitmap): Uint8Array {
     return bitmapIn(this.#fd, this.header, bitmap);
   }
+}
+
+/** Takes the lock of a user; the reason when there is nothing to use any more. */
+function lockForUse(fd: number): Exclude<MapFound, { state: 'found' }> | undefined {
+  if (tryLock(fd, 'shared') === 'busy') return { state: 'busy' };
+  return fstatSync(fd).nlink === 0 ? { state: 'unfinished' } : undefined;
+}
+
+/** Brings a map of another boot into this one. Alone: while others use it, it is of this boot already. */
+function trustHeader(
+  fd: number,
+  header: ChunkMapHeader,
+  bootId: string,
+): { header: ChunkMapHeader } | Exclude<MapFound, { state: 'found' }> {
+  if (bootId === '') return { header: distrust(fd, header, bootId) };
+  if (header.bootId === bootId) return { header };
+  if (tryLock(fd, 'exclusive') === 'busy') return { state: 'busy' };
+  const renewed = distrust(fd, header, bootId);
+  return lockForUse(fd) ?? { header: renewed };
+}
+
+/** After another boot only durable chunks are certain; what else was ready is suspect. The header comes last, so that an
+ *  interrupted change is made again. */
+function distrust(fd: number, header: ChunkMapHeader, bootId: string): ChunkMapHeader {
+  const ready = bitmapIn(fd, header, 'ready');
+  const durable = bitmapIn(fd, header, 'durable');
+  const suspect = bitmapIn(fd, header, 'suspect');
+  for (let i = 0; i < ready.length; i++) {
+    suspect[i] = (suspect[i] as number) | (ready[i] as number);
+    ready[i] = durable[i] as number;
+  }
+  writeFullySync(fd, suspect, bitmapOffset(header.chunkCount, 'suspect'));
+  writeFullySync(fd, ready, bitmapOffset(header.chunkCount, 'ready'));
+  const renewed = { ...header, bootId };
+  writeFullySync(fd, chunkMapHeader.encode(renewed), 0);
+  return renewed;
 }
 
 /** The header, or why the map is not usable. */
@@ -212,24 +253,25 @@ function agree(fd: number, path: string, identity: MapIdentity): 'agreed' | 'con
   return mergeClaims(after, identity.claims)?.news.length === 0 ? 'agreed' : 'conflict';
 }
 
-function claimsIn(fd: number, chunkCount: number): Uint8Array {
+/** The batches of claims as they stand in the file. */
+export function claimsIn(fd: number, chunkCount: number): Uint8Array {
   const offset = claimsOffset(chunkCount);
   const bytes = new Uint8Array(fstatSync(fd).size - offset);
   readFullySync(fd, bytes, offset);
   return bytes;
 }
 
-function bitmapIn(fd: number, header: ChunkMapHeader, bitmap: ChunkMapBitmap): Uint8Array {
+export function bitmapIn(fd: number, header: ChunkMapHeader, bitmap: ChunkMapBitmap): Uint8Array {
   const bytes = new Uint8Array(bitmapSize(header.chunkCount));
   readFullySync(fd, bytes, bitmapOffset(header.chunkCount, bitmap));
   return bytes;
 }
 
-function hasBit(bits: Uint8Array, index: number): boolean {
+export function hasBit(bits: Uint8Array, index: number): boolean {
   return ((bits[index >>> 3] as number) & (1 << (index & 7))) !== 0;
 }
 
-function readFullySync(fd: number, bytes: Uint8Array, offset: number): void {
+export function readFullySync(fd: number, bytes: Uint8Array, offset: number): void {
   let done = 0;
   while (done < bytes.length) {
     const count = readSync(fd, bytes, done, bytes.length - done, offset + done);
@@ -238,7 +280,7 @@ function readFullySync(fd: number, bytes: Uint8Array, offset: number): void {
   }
 }
 
-function writeFullySync(fd: number, bytes: Uint8Array, offset: number): void {
+export function writeFullySync(fd: number, bytes: Uint8Array, offset: number): void {
   let done = 0;
   while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
 }

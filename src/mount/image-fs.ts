@@ -9,6 +9,7 @@ import { NaiadError } from '../base/errors.ts';
 import { FETCHES_IN_FLIGHT_MAX } from '../base/limits.ts';
 import type { FilesOf } from '../cache/cache-files.ts';
 import { type CacheCounters, ChunkCache, newCacheCounters } from '../cache/chunk-cache.ts';
+import type { Space } from '../cache/space.ts';
 import type { Bootstrap, Extent } from '../image/bootstrap-reader.ts';
 import { ReadAhead } from './read-ahead.ts';
 
@@ -16,6 +17,7 @@ export interface ImageFsOptions {
   readonly bootstrap: Bootstrap;
   readonly readerOf: (blobId: string) => BlobReader;
   readonly filesOf: FilesOf;
+  readonly space?: Space | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -61,7 +63,7 @@ export class ImageFs implements AsyncDisposable {
 
   /** Opens the caches of all devices; fetches no file data. The caller disposes of the result. */
   static async open(options: ImageFsOptions): Promise<ImageFs> {
-    const { bootstrap, filesOf } = options;
+    const { bootstrap, filesOf, space } = options;
     const backend = newReadCounters();
     const cache = newCacheCounters();
     const lanes = new Lanes(FETCHES_IN_FLIGHT_MAX);
@@ -70,7 +72,7 @@ export class ImageFs implements AsyncDisposable {
     try {
       for (const device of await openDevices(bootstrap, readerOf, options.signal)) {
         const reader = readerOf(device.blobId);
-        caches.push(await ChunkCache.open({ device, reader, filesOf, counters: cache }));
+        caches.push(await ChunkCache.open({ device, reader, filesOf, counters: cache, space }));
       }
     } catch (error) {
       await Promise.all(caches.map((opened) => opened[Symbol.asyncDispose]()));

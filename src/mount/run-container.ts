@@ -11,6 +11,7 @@ import { runDir, runsDir } from '../store/paths.ts';
 import { containerConfig, type Volume } from './container-config.ts';
 import { type ContainerUser, isPlainRoot, resolveUser } from './container-user.ts';
 import type { DriverName } from './driver.ts';
+import type { FetchRequest } from './fetch-request.ts';
 import type { MountStatus } from './mount-api.ts';
 import { mountIdOf, readRecord } from './mount-record.ts';
 import { cleanDead } from './recover.ts';
@@ -36,7 +37,7 @@ export interface RunRequest {
   readonly readOnly: boolean;
   readonly tty: boolean;
   readonly driver: DriverName | 'auto';
-  readonly cache?: string | undefined;
+  readonly fetch: FetchRequest;
   readonly platform?: string | undefined;
 }
 
@@ -75,9 +76,9 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
   const runtimeRoot = join(directory, 'runtime');
   let mount: ServedMount | undefined;
   try {
-    const { image, driver, cache, platform } = request;
+    const { image, driver, fetch, platform } = request;
     const mountpoint = join(directory, 'rootfs');
-    mount = new ServedMount({ image, mountpoint, driver, readWrite: true, cache, platform });
+    mount = new ServedMount({ image, mountpoint, driver, readWrite: true, platform, ...fetch });
     await mount.start(signal);
     const mountedMs = performance.now();
     await writeBundle(request, mount, { id, directory });

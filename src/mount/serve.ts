@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
+import type { CacheSpace } from '../cache/space.ts';
 import type { InodeView } from '../image/bootstrap-reader.ts';
 import { blobCacheFiles, cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import type { Spool } from '../store/spool.ts';
@@ -12,17 +13,19 @@ import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
 import { formatPlace, locate } from '../transport/locate.ts';
 import type { DriverMount, DriverName } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
+import type { FetchRequest } from './fetch-request.ts';
 import { ImageFs } from './image-fs.ts';
 import { type MountStatus, serveMountApi } from './mount-api.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { mountAt } from './mount-table.ts';
 import { checkMountpoint, resolveMountpoint } from './mountpoint.ts';
+import { openCacheSpace } from './open-cache.ts';
 import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { cleanDead } from './recover.ts';
 import { stateRoot } from './state-root.ts';
 import { unmount } from './unmount.ts';
 
-export interface MountRequest {
+export interface MountRequest extends FetchRequest {
   /** Reference of a converted image. */
   readonly image: string;
   readonly mountpoint: string;
@@ -30,7 +33,6 @@ export interface MountRequest {
   readonly readWrite: boolean;
   /** Keeps what is written below this directory. Only with `readWrite`. */
   readonly upper?: string | undefined;
-  readonly cache?: string | undefined;
   readonly platform?: string | undefined;
 }
 
@@ -84,6 +86,7 @@ export class ServedMount {
   #claimed = false;
   #image: ConvertedImage | undefined;
   #fs: ImageFs | undefined;
+  #space: CacheSpace | undefined;
   #driverMount: DriverMount | undefined;
   #api: AsyncDisposable | undefined;
   #spool: Spool | undefined;
@@ -114,17 +117,19 @@ export class ServedMount {
     const { driver, why } = chooseDriver(this.#request.driver);
     await this.#claim();
     checkMountpoint(this.#record.mountpoint);
-    const { platform } = this.#request;
+    const { platform, cacheSizeMax } = this.#request;
+    const { cache } = this.#record;
+    const space = await openCacheSpace(cache, cacheSizeMax);
+    this.#space = space;
     const image = await openConvertedImage(this.#request.image, {
       signal,
-      metadataDir: metadataDir(this.#record.cache),
+      metadataDir: metadataDir(cache),
       ...(platform !== undefined && { platform }),
     });
     this.#image = image;
-    const { cache } = this.#record;
     const filesOf = (blobId: string, variant?: string) => blobCacheFiles(cache, blobId, variant);
     const readerOf = (blobId: string) => image.blobReader(blobId);
-    this.#fs = await ImageFs.open({ bootstrap: image.bootstrap, readerOf, filesOf, signal });
+    this.#fs = await ImageFs.open({ bootstrap: image.bootstrap, readerOf, filesOf, space, signal });
     throwIfAborted(signal);
     await this.#planWritable(image.bootstrap.inode(image.bootstrap.rootNid));
     this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [why, ...this.#record.why] });
@@ -182,6 +187,7 @@ export class ServedMount {
       },
       async () => this.#spool?.[Symbol.asyncDispose](),
       async () => this.#fs?.[Symbol.asyncDispose](),
+      async () => this.#space?.[Symbol.asyncDispose](),
       async () => this.#image?.[Symbol.asyncDispose](),
     ];
     let failure: { error: unknown } | undefined;

@@ -11,6 +11,7 @@ export interface Addon {
   setXattr(path: Buffer, name: Buffer, value: Buffer): number;
   getXattr(path: Buffer, name: Buffer): Buffer | number;
   listXattrs(path: Buffer): Buffer | number;
+  tryLock(fd: number, operation: number): number;
   mount(source: Buffer, target: Buffer, type: Buffer, flags: number, options: Buffer): Promise<number>;
   umount(target: Buffer, flags: number): Promise<number>;
   socketPair(): [number, number] | number;

@@ -5,6 +5,8 @@
 //     blobs/<blobId>.map         which chunks of it are present
 //     blobs/<blobId>-<variant>.… of an image that contradicts the others about the blob's chunks
 //     metadata/<digest hex>      configs and bootstrap layers as they are stored
+//     pins/<pinId>.json          what is never removed to make room
+//     layout, lock, CACHEDIR.TAG which layout this is; held by a daemon; for backup programs
 //     rw/<spool>/{upper,work}    what was written to a read-write mount, removed when it ends
 //   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
 //     mounts/<mountId>.json      one mount: image, mountpoint, driver, process
@@ -45,6 +47,19 @@ export function stateDir(env: Environment = process.env, user: User = thisUser()
 export function blobCacheFiles(cache: string, blobId: string, variant?: string): { data: string; map: string } {
   const base = join(cache, 'blobs', variant === undefined ? blobId : `${blobId}-${variant}`);
   return { data: `${base}.data`, map: `${base}.map` };
+}
+
+/** The parts of a cache directory. */
+export function cachePaths(cache: string) {
+  return {
+    root: cache,
+    blobs: join(cache, 'blobs'),
+    metadata: metadataDir(cache),
+    pins: join(cache, 'pins'),
+    layout: join(cache, 'layout'),
+    lock: join(cache, 'lock'),
+    tag: join(cache, 'CACHEDIR.TAG'),
+  };
 }
 
 /** Where configs and bootstrap layers are kept, each under the hex of its digest. */

@@ -20,4 +20,7 @@ Napi::Value GetXattr(const Napi::CallbackInfo& info);
 /** listXattrs(path: Buffer): Buffer | errno. Names, each with its NUL. */
 Napi::Value ListXattrs(const Napi::CallbackInfo& info);
 
+/** tryLock(fd: number, operation: number): errno. flock(2) of the open file; never waits: EWOULDBLOCK instead. */
+Napi::Value TryLock(const Napi::CallbackInfo& info);
+
 }  // namespace naiad

@@ -1,6 +1,7 @@
 import { NaiadError } from '../../base/errors.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import type { MountStatus } from '../../mount/mount-api.ts';
+import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
 import { defineCommand } from '../command.ts';
 
 export const command = defineCommand({
@@ -12,12 +13,11 @@ export const command = defineCommand({
     ['naiad mount --rw --upper /srv/app oci:layout:app /mnt', 'Keep what is written in /srv/app'],
   ],
   options: (parser) =>
-    parser
+    cacheFlags(parser)
       .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
       .positional('directory', { type: 'string', demandOption: true, describe: 'Empty directory to mount on' })
       .option('rw', { type: 'boolean', default: false, describe: 'Make it writable, by an overlay (root only)' })
       .option('upper', { type: 'string', requiresArg: true, describe: 'With --rw: keep what is written below DIR' })
-      .option('cache', { type: 'string', requiresArg: true, describe: 'Cache directory' })
       .option('driver', {
         choices: ['auto', ...DRIVER_NAMES] as const,
         default: 'auto' as const,
@@ -37,7 +37,7 @@ export const command = defineCommand({
       driver: args.driver,
       readWrite: args.rw,
       upper: args.upper,
-      cache: args.cache,
+      ...readCacheFlags(args),
       platform: args.platform,
     };
     const ready = (status: MountStatus) => io.result(status, renderReady);

@@ -4,6 +4,7 @@ import { formatSize } from '../../base/units.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import type { RunOutcome } from '../../mount/run-container.ts';
 import { RUNTIME_NAMES } from '../../mount/runtime.ts';
+import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
 import { defineCommand } from '../command.ts';
 
 export const command = defineCommand({
@@ -16,7 +17,7 @@ export const command = defineCommand({
   ],
   passThrough: true,
   options: (parser) =>
-    parser
+    cacheFlags(parser)
       .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
       .positional('command', { type: 'string', array: true, default: [], describe: "Instead of the image's own" })
       .option('env', {
@@ -49,7 +50,6 @@ export const command = defineCommand({
         default: 'auto' as const,
         describe: 'How to mount',
       })
-      .option('cache', { type: 'string', requiresArg: true, describe: 'Cache directory' })
       .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
       .option('stats', { type: 'boolean', default: false, describe: 'Tell what the start took and fetched' }),
   async run(args, io) {
@@ -71,7 +71,7 @@ export const command = defineCommand({
         readOnly: args['read-only'],
         tty: args.tty,
         driver: args.driver,
-        cache: args.cache,
+        fetch: readCacheFlags(args),
         platform: args.platform,
       },
       io.signal,
