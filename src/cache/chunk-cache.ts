@@ -151,6 +151,26 @@ export class ChunkCache implements AsyncDisposable {
     );
   }
 
+  /**
+   * Fetches chunks whose bytes in the cache turned out to be wrong, and writes the right ones over them. Their bits stay
+   * as they are until then, so that no reader meets less than before. Returns those that are right now.
+   * @throws NaiadError what the reader throws; NO_SPACE, IO
+   */
+  async refetch(indices: readonly number[]): Promise<number[]> {
+    throwIfAborted(this.#closing.signal);
+    const right: number[] = [];
+    let failure: unknown;
+    const wanted = indices.filter((index) => isVerifiable(this.device.chunks, index));
+    for (const fetch of planFetches(this.device.chunks, wanted)) {
+      await this.#fetch(fetch, (index, error) => {
+        if (error === undefined) right.push(index);
+        else if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) failure ??= error;
+      });
+    }
+    if (failure !== undefined) throw failure;
+    return right;
+  }
+
   /** Copies bytes of the device that are ready. @throws NaiadError IO. */
   readReady(buffer: Uint8Array, deviceOffset: number): void {
     let done = 0;

@@ -11,3 +11,9 @@ export function parseSizeMax(text: string): number {
     hint: 'Write 20GiB, 500MB or none.',
   });
 }
+
+/** What NAIAD_CACHE_SIZE says; undefined when it is not set. @throws NaiadError USAGE */
+export function sizeMaxFromEnvironment(): number | undefined {
+  const text = process.env.NAIAD_CACHE_SIZE;
+  return text ? parseSizeMax(text) : undefined;
+}

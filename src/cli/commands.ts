@@ -49,6 +49,31 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'logout', summary: 'Remove the credentials of a registry', load: () => import('./commands/logout.ts') },
   {
+    name: 'cache ls',
+    summary: 'List what the cache holds, least recently used first',
+    load: () => import('./commands/cache-ls.ts'),
+  },
+  {
+    name: 'cache prune',
+    summary: 'Remove what was used longest ago; never what is mounted or pinned',
+    load: () => import('./commands/cache-prune.ts'),
+  },
+  {
+    name: 'cache verify',
+    summary: 'Read every cached chunk back and check its digest',
+    load: () => import('./commands/cache-verify.ts'),
+  },
+  {
+    name: 'cache pin',
+    summary: 'Keep what is cached of an image however full the cache gets',
+    load: () => import('./commands/cache-pin.ts'),
+  },
+  {
+    name: 'cache unpin',
+    summary: 'Let what is cached of an image go again when room is needed',
+    load: () => import('./commands/cache-unpin.ts'),
+  },
+  {
     name: 'registry serve',
     summary: 'Serve a directory as a small OCI registry',
     load: () => import('./commands/registry-serve.ts'),

@@ -1,6 +1,6 @@
 // The cache directory of a mount, made ready for use.
 import { prepareCacheDir } from '../cache/cache-dir.ts';
-import { parseSizeMax } from '../cache/size-max.ts';
+import { sizeMaxFromEnvironment } from '../cache/size-max.ts';
 import { CacheSpace } from '../cache/space.ts';
 import { cachePaths } from '../store/paths.ts';
 
@@ -12,7 +12,5 @@ import { cachePaths } from '../store/paths.ts';
 export async function openCacheSpace(cache: string, sizeMax?: number): Promise<CacheSpace> {
   const paths = cachePaths(cache);
   prepareCacheDir(paths);
-  const fromEnvironment = process.env.NAIAD_CACHE_SIZE;
-  const limit = sizeMax ?? (fromEnvironment ? parseSizeMax(fromEnvironment) : undefined);
-  return await CacheSpace.open(paths, { sizeMax: limit });
+  return await CacheSpace.open(paths, { sizeMax: sizeMax ?? sizeMaxFromEnvironment() });
 }

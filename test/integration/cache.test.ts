@@ -1,0 +1,136 @@
+// The cache as an operator handles it: listed, pruned, pinned, verified and repaired, with an image mounted and without.
+import assert from 'node:assert/strict';
+import { closeSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { VerifiedBlob } from '../../src/cache/verify.ts';
+import type { CacheListing } from '../../src/look/cache-listing.ts';
+import { fixture, fixturePath } from '../support/fixtures.ts';
+import { type NaiadHome, naiadHome } from '../support/naiad.ts';
+import { addon, every, fuse, root } from '../support/requires.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const needs = every(root(), fuse(), addon(), fixture('features'));
+
+let scratch: ReturnType<typeof temporaryDir>;
+let naiad: NaiadHome;
+let image: string;
+let mountpoint: string;
+
+before(async () => {
+  if (needs.skip !== false) return;
+  scratch = temporaryDir('cache');
+  naiad = naiadHome(join(scratch.path, 'home'));
+  image = `oci:${join(scratch.path, 'layout')}:x`;
+  mountpoint = join(scratch.path, 'mnt');
+  mkdirSync(mountpoint);
+  await naiad.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+});
+after(async () => {
+  if (needs.skip !== false) return;
+  await naiad.run(['umount', '--all', '--lazy']);
+  scratch[Symbol.dispose]();
+});
+
+async function readAll(directory: string): Promise<void> {
+  for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) await readFile(join(entry.parentPath, entry.name));
+  }
+}
+
+/** Changes one byte of each blob's first chunk, behind everyone's back. */
+function corrupt(): void {
+  const directory = join(naiad.cache, 'blobs');
+  for (const name of readdirSync(directory).filter((one) => one.endsWith('.data'))) {
+    const fd = openSync(join(directory, name), 'r+');
+    const byte = Buffer.alloc(1);
+    readSync(fd, byte, 0, 1, 0);
+    byte[0] = (byte[0] as number) ^ 1;
+    writeSync(fd, byte, 0, 1, 0);
+    closeSync(fd);
+  }
+}
+
+/** How many chunks of all blobs. */
+function chunksOf(blobs: readonly VerifiedBlob[], which: 'bad' | 'forgotten' | 'refetched'): number {
+  return blobs.reduce((sum, blob) => sum + blob[which].length, 0);
+}
+
+const list = () => naiad.json<CacheListing>(['cache', 'ls']);
+const verify = async (...options: string[]) =>
+  JSON.parse(
+    (await naiad.run(['--json', 'cache', 'verify', ...options], { okay: [0, 12] })).stdout,
+  ) as readonly VerifiedBlob[];
+
+test('cache: what is mounted is in use, is not pruned, and is repaired without a reader noticing', {
+  ...needs,
+}, async () => {
+  await using _mount = await naiad.mount(image, mountpoint);
+  await readAll(mountpoint);
+  const { items } = await list();
+  const blobs = items.filter(({ kind }) => kind === 'blob');
+  assert.ok(blobs.length > 0);
+  for (const { inUse, chunks } of blobs) {
+    assert.equal(inUse, true);
+    assert.ok(chunks && chunks.ready > 0);
+  }
+  await naiad.run(['cache', 'prune', '--all']);
+  assert.deepEqual((await list()).items.filter(({ kind }) => kind === 'blob').length, blobs.length);
+  assert.ok((await verify()).every(({ bad, chunks }) => bad.length === 0 && chunks > 0));
+
+  corrupt();
+  const found = await verify();
+  const wrong = chunksOf(found, 'bad');
+  assert.ok(wrong > 0, 'first chunks are in use');
+  await naiad.run(['cache', 'verify'], { okay: [12] });
+  const repaired = await verify('--repair');
+  assert.equal(chunksOf(repaired, 'refetched'), wrong);
+  assert.ok((await verify()).every(({ bad }) => bad.length === 0));
+});
+
+test('cache: what nobody uses is forgotten by a repair, and fetched again', { ...needs }, async () => {
+  {
+    await using _mount = await naiad.mount(image, mountpoint);
+    await readAll(mountpoint);
+  }
+  corrupt();
+  const repaired = await verify('--repair');
+  const forgotten = chunksOf(repaired, 'forgotten');
+  assert.ok(forgotten > 0);
+  assert.equal(chunksOf(repaired, 'bad'), forgotten);
+  assert.ok((await verify()).every(({ bad }) => bad.length === 0));
+  await using _mount = await naiad.mount(image, mountpoint);
+  await readAll(mountpoint);
+  const { counters } = await naiad.status(mountpoint);
+  assert.equal(counters.cache.fetchedChunks, forgotten);
+});
+
+test('cache: pins keep an image; prune takes the rest', { ...needs }, async () => {
+  {
+    await using _mount = await naiad.mount(image, mountpoint);
+    await readAll(mountpoint);
+  }
+  const before = (await list()).items.length;
+  await naiad.run(['cache', 'pin', image]);
+  const { pins } = await list();
+  assert.equal(pins.length, 1);
+  await naiad.run(['cache', 'prune', '--all']);
+  assert.equal((await list()).items.length, before);
+  await naiad.run(['cache', 'unpin', image]);
+  await naiad.run(['cache', 'unpin', image], { okay: [10] });
+  assert.equal(
+    (await naiad.json<{ removed: unknown[] }>(['cache', 'prune', '--all', '--dry-run'])).removed.length,
+    before,
+  );
+  assert.equal((await list()).items.length, before);
+  await naiad.run(['cache', 'prune', '--all']);
+  assert.deepEqual((await list()).items, []);
+});
+
+test('cache: wrong options and layouts are refused', { ...needs }, async () => {
+  await naiad.run(['cache', 'prune', '--size', 'much'], { okay: [2] });
+  const foreign = { env: { NAIAD_CACHE_SIZE: 'lots' } };
+  await naiad.run(['cache', 'ls'], { okay: [2], ...foreign });
+  await naiad.run(['mount', image, mountpoint], { okay: [2], ...foreign });
+});
