@@ -14,6 +14,7 @@ const RANKS = [
   ['registry', 'registry-server'],
   ['transport'],
   ['convert', 'mount', 'look', 'bench', 'demo'],
+  ['daemon'],
   ['cli'],
 ];
 
@@ -88,7 +89,6 @@ test('layering: only the addon loader loads the addon, only the renderer prints'
       only: [
         'src/cli/render.ts',
         'src/cli/main.ts',
-        'src/mount/serve-main.ts', // the main file of the process that serves a mount
         'src/demo/node-files.ts', // holds the program that runs in the demo's image
       ],
     },

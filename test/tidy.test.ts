@@ -18,7 +18,7 @@ const ENTRIES = [
   'src/cli/errors-page.ts', // makes a page of docs
   'src/format/all-records.ts', // makes a page of docs
   'src/format/layout-header.ts', // makes a header of the addon
-  'src/mount/serve-main.ts', // the process behind a mount
+  'src/daemon/daemon-main.ts', // the process behind all mounts
 ];
 
 test('tidy: no file of code is longer than it can be read', () => {

@@ -3,10 +3,13 @@ import { NaiadError } from './errors.ts';
 
 /** Throws CANCELED when `signal` has fired. */
 export function throwIfAborted(signal?: AbortSignal): void {
-  if (signal?.aborted) {
-    const reason = signal.reason;
-    throw reason instanceof NaiadError ? reason : new NaiadError('CANCELED', 'interrupted', { cause: reason });
-  }
+  if (signal?.aborted) throw abortReason(signal);
+}
+
+/** Why `signal` has fired, as CANCELED unless it says itself. */
+export function abortReason(signal: AbortSignal | undefined): NaiadError {
+  const reason: unknown = signal?.reason;
+  return reason instanceof NaiadError ? reason : new NaiadError('CANCELED', 'interrupted', { cause: reason });
 }
 
 /** Runs `task` over `items`, at most `inFlightMax` at once; the first failure aborts the others and is thrown. */

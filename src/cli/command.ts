@@ -1,6 +1,7 @@
 // What a command is: flags, one call, one rendering. Bodies import what they need when they run, because `naiad inspect`
 // must not pay for loading the converter.
 import type { Argv } from 'yargs';
+import type { LogLevel } from './render.ts';
 
 /** How a command talks to the world. Nothing else prints. */
 export interface Io {
@@ -8,6 +9,7 @@ export interface Io {
   readonly signal: AbortSignal;
   readonly json: boolean;
   readonly quiet: boolean;
+  readonly logLevel: LogLevel;
   /** The result on stdout: `value` as JSON under --json, else the text. */
   result<T>(value: T, render: (value: T) => string): void;
   /** Bytes on stdout as they are (`cat`). */

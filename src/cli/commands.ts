@@ -22,6 +22,21 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'umount', summary: 'Unmount an image', load: () => import('./commands/umount.ts') },
   { name: 'status', summary: 'Show what is mounted and what was fetched', load: () => import('./commands/status.ts') },
+  {
+    name: 'daemon',
+    summary: 'Start the process that serves mounts, and keep it',
+    load: () => import('./commands/daemon.ts'),
+  },
+  {
+    name: 'daemon status',
+    summary: 'Tell which daemon serves the mounts',
+    load: () => import('./commands/daemon-status.ts'),
+  },
+  {
+    name: 'daemon stop',
+    summary: 'Unmount every image and end the daemon',
+    load: () => import('./commands/daemon-stop.ts'),
+  },
   { name: 'run', summary: 'Run a command in an image with runc or crun', load: () => import('./commands/run.ts') },
   {
     name: 'inspect',

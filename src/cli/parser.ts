@@ -54,7 +54,11 @@ function takeCommandWords(argv: readonly string[]): { words: string[]; rest: str
   const rest: string[] = [];
   let at = 0;
   const isGroup = () => COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `));
+  const isCommand = (line: string) => COMMANDS.some(({ name }) => name === line);
   while (at < argv.length && (words.length === 0 || (words.length === 1 && isGroup()))) {
+    // Of a group that is a command as well, what names no member is an argument.
+    const own = words.length === 1 && isCommand(words[0] as string);
+    if (own && !argv[at]?.startsWith('-') && !isCommand(`${words[0]} ${argv[at]}`)) break;
     const word = argv[at++] as string;
     if (word === 'help' && words.length === 0) rest.push('--help');
     else if (word.startsWith('-')) rest.push(word);

@@ -32,6 +32,9 @@ export class Terminal implements Io {
   get quiet(): boolean {
     return this.#options.quiet;
   }
+  get logLevel(): LogLevel {
+    return this.#options.logLevel;
+  }
   get exitCode(): number {
     return this.#exitCode;
   }

@@ -1,9 +1,22 @@
-// Descriptors of the FUSE device in this process. libfuse 2 does not mark them close-on-exec: a child that kept one would
+// Descriptors of the FUSE device in this process. libfuse 2 does not mark its own close-on-exec: a child that kept one would
 // keep the mount's connection open when this process dies, and its readers would wait for ever instead of getting an error.
-import { accessSync, closeSync, constants, existsSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+// So a process that serves mounts starts no program that lives long.
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+} from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 
 export const FUSE_DEVICE = '/dev/fuse';
+/** As fdinfo shows it; Node has no name for it. */
+const O_CLOEXEC = 0o2000000;
 
 /** @throws NaiadError DRIVER_UNAVAILABLE in the name of `driver`, when this process cannot open the device. */
 export function checkFuseDevice(driver: string): void {
@@ -22,27 +35,45 @@ export function checkFuseDevice(driver: string): void {
   }
 }
 
+/** Those that libfuse 2 opened: ours are close-on-exec. */
 export function fuseDescriptors(): number[] {
-  return readdirSync('/proc/self/fd')
-    .filter((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`) === FUSE_DEVICE;
-      } catch {
-        return false; // The one readdir used.
-      }
-    })
-    .map(Number);
+  return readdirSync('/proc/self/fd').map(Number).filter(isLibfuse);
 }
 
-/** `stdio` for a child that gets standard input, output and error of this process and nothing of FUSE. Disposed of once
- *  the child was started. */
-export function stdioWithoutFuse(): Disposable & { readonly stdio: ('inherit' | 'ignore' | number)[] } {
-  const leaking = fuseDescriptors();
-  const nothing = openSync('/dev/null', 'r+');
-  const count = Math.max(3, ...leaking.map((fd) => fd + 1));
-  const stdio = Array.from({ length: count }, (_, fd) => {
-    if (fd < 3) return 'inherit' as const;
-    return leaking.includes(fd) ? nothing : ('ignore' as const);
-  });
-  return { stdio, [Symbol.dispose]: () => closeSync(nothing) };
+function isLibfuse(fd: number): boolean {
+  try {
+    if (readlinkSync(`/proc/self/fd/${fd}`) !== FUSE_DEVICE) return false;
+    const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '0';
+    return (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
+  } catch {
+    return false; // Closed; or the one readdir used.
+  }
+}
+
+/** How often to look whether somebody unmounted: the package does not tell. */
+const WATCH_INTERVAL_MS = 250;
+
+const watched = new Map<number, () => void>();
+
+/**
+ * Resolves once `fd`, just opened by libfuse, is closed: libfuse does that when the kernel has let go of the mount; a lazily
+ * unmounted one is gone from the list of mounts long before.
+ */
+export async function closedFuse(fd: number): Promise<void> {
+  watched.get(fd)?.(); // The number is in use again, so what had it before is closed.
+  const first = watched.size === 0;
+  const closed = new Promise<void>((resolve) => watched.set(fd, resolve));
+  if (first) void watch();
+  await closed;
+}
+
+async function watch(): Promise<void> {
+  while (watched.size > 0) {
+    await sleep(WATCH_INTERVAL_MS, undefined, { ref: false });
+    for (const [fd, resolve] of watched) {
+      if (isLibfuse(fd)) continue;
+      watched.delete(fd);
+      resolve();
+    }
+  }
 }

@@ -1,9 +1,9 @@
 // The portable driver: JavaScript handlers over the npm package fuse-native and libfuse 2.
 import { createRequire } from 'node:module';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { Lanes } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import type { Driver, DriverMount } from './driver.ts';
-import { checkFuseDevice, fuseDescriptors } from './fuse-descriptors.ts';
+import type { Driver } from './driver.ts';
+import { checkFuseDevice, closedFuse, fuseDescriptors } from './fuse-descriptors.ts';
 import { FuseHandlers } from './fuse-native-handlers.ts';
 import { mountAt } from './mount-table.ts';
 
@@ -17,8 +17,8 @@ type FuseConstructor = new (mountpoint: string, operations: object, options: obj
 
 /** Nothing in an image changes, so the kernel may keep all it has learnt. */
 const CACHE_SEC = 86_400;
-/** How often to look whether somebody unmounted: the package does not tell. */
-const WATCH_INTERVAL_MS = 250;
+/** One mount at a time: its descriptor is the one that was not there before. */
+const mounting = new Lanes(1);
 
 export const fuseNativeDriver: Driver = {
   name: 'fuse-native',
@@ -40,36 +40,22 @@ export const fuseNativeDriver: Driver = {
     const handlers = new FuseHandlers(fs);
     const Fuse = withSafeXattrs(loadPackage(), handlers);
     const fuse = new Fuse(target, handlers.operations(), fuseOptions(process.geteuid?.() === 0));
+    using _turn = await mounting.acquire();
     const before = new Set(fuseDescriptors());
     await new Promise<void>((resolve, reject) => {
       fuse.mount((error) => (error ? reject(mountFailed(target, error)) : resolve()));
     });
     if (!mountAt(target)) throw mountFailed(target, new Error('it is not in the list of mounts'));
-    return new FuseNativeMount(fuseDescriptors().find((fd) => !before.has(fd)));
+    const fd = fuseDescriptors().find((one) => !before.has(one));
+    return {
+      ended: fd === undefined ? Promise.resolve() : closedFuse(fd),
+      [Symbol.asyncDispose]: () => {
+        handlers.release(); // The package keeps the handlers of a mount for ever.
+        return Promise.resolve();
+      },
+    };
   },
 };
-
-class FuseNativeMount implements DriverMount {
-  readonly ended: Promise<void>;
-  #released = false;
-
-  constructor(fd: number | undefined) {
-    this.ended = this.#watch(fd);
-  }
-
-  /** libfuse closes its descriptor when the kernel has let go of the mount; a lazily unmounted one is gone from the list
-   *  of mounts long before. */
-  async #watch(fd: number | undefined): Promise<void> {
-    while (fd !== undefined && !this.#released && fuseDescriptors().includes(fd)) {
-      await sleep(WATCH_INTERVAL_MS, undefined, { ref: false });
-    }
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#released = true;
-    return Promise.resolve();
-  }
-}
 
 /** The package copies xattrs past the end of buffers that are too small; these two handlers of its own do not. */
 function withSafeXattrs(Fuse: FuseConstructor, handlers: FuseHandlers): FuseConstructor {

@@ -5,6 +5,7 @@
 //   ACLs                  are shown as xattrs; the kernel checks permission bits only
 import { constants } from 'node:os';
 import { stringToBytes, utf8ToByteString } from '../base/bytes.ts';
+import { NaiadError } from '../base/errors.ts';
 import { NAME_SIZE_MAX } from '../base/limits.ts';
 import type { InodeView } from '../image/bootstrap-reader.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from '../image/tree.ts';
@@ -44,13 +45,12 @@ const BLOCK_SIZE = 4096;
 const MODE_OF_TYPE = [0, S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK, S_IFLNK];
 
 export class FuseHandlers {
-  readonly #fs: ImageFs;
-  readonly #paths: PathLookup;
+  /** Undefined once released: whoever asks then gets an error. */
+  #served: { readonly fs: ImageFs; readonly paths: PathLookup } | undefined;
   readonly #statfs: FuseStatfs;
 
   constructor(fs: ImageFs) {
-    this.#fs = fs;
-    this.#paths = new PathLookup(fs.bootstrap);
+    this.#served = { fs, paths: new PathLookup(fs.bootstrap) };
     const size = fs.bootstrap.blobs.reduce((sum, blob) => sum + blob.uncompressedSize, fs.bootstrap.bytes.length);
     this.#statfs = {
       bsize: BLOCK_SIZE,
@@ -59,6 +59,20 @@ export class FuseHandlers {
       files: Math.min(fs.bootstrap.inodeCount, 2 ** 32 - 1),
       namemax: NAME_SIZE_MAX,
     };
+  }
+
+  /** Lets go of the image, which whoever keeps the callbacks would keep in memory. */
+  release(): void {
+    this.#served = undefined;
+  }
+
+  get #image(): { readonly fs: ImageFs; readonly paths: PathLookup } {
+    if (!this.#served) throw new NaiadError('CANCELED', 'the mount has ended');
+    return this.#served;
+  }
+
+  get #fs(): ImageFs {
+    return this.#image.fs;
   }
 
   /** The callbacks in the package's form; bound. */
@@ -159,7 +173,7 @@ export class FuseHandlers {
 
   #status(path: string, answer: (nid: number) => number): number {
     try {
-      const nid = this.#paths.find(path);
+      const nid = this.#image.paths.find(path);
       if (nid !== undefined) return answer(nid);
       const name = path.slice(path.lastIndexOf('/') + 1);
       return Buffer.byteLength(name) > NAME_SIZE_MAX ? -ENAMETOOLONG : -ENOENT;

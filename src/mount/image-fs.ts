@@ -7,17 +7,18 @@ import { limited } from '../backend/limited.ts';
 import { Lanes } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { FETCHES_IN_FLIGHT_MAX } from '../base/limits.ts';
-import type { FilesOf } from '../cache/cache-files.ts';
-import { type CacheCounters, ChunkCache, newCacheCounters } from '../cache/chunk-cache.ts';
-import type { Space } from '../cache/space.ts';
+import { type CacheCounters, type ChunkCache, newCacheCounters } from '../cache/chunk-cache.ts';
 import type { Bootstrap, Extent } from '../image/bootstrap-reader.ts';
+import type { CacheDirectory } from './cache-directory.ts';
+import type { CachePool, PooledCache } from './cache-pool.ts';
 import { ReadAhead } from './read-ahead.ts';
 
 export interface ImageFsOptions {
   readonly bootstrap: Bootstrap;
   readonly readerOf: (blobId: string) => BlobReader;
-  readonly filesOf: FilesOf;
-  readonly space?: Space | undefined;
+  /** Shared by all mounts of this process. */
+  readonly pool: CachePool;
+  readonly directory: CacheDirectory;
   readonly signal?: AbortSignal;
 }
 
@@ -31,6 +32,7 @@ export interface ImageFsCounters {
   errors: number;
   lastError: string | undefined;
   readonly backend: ReadCounters;
+  /** Of the caches this mount reads, by whichever mount. */
   readonly cache: CacheCounters;
 }
 
@@ -52,34 +54,39 @@ export class ImageFs implements AsyncDisposable {
   readonly caches: readonly ChunkCache[];
   readonly #counters: ImageFsCounters;
   #ownReads: (() => OwnReads) | undefined;
+  readonly #pooled: readonly PooledCache[];
   readonly #readAhead: ReadAhead;
 
-  private constructor(bootstrap: Bootstrap, caches: readonly ChunkCache[], counters: ImageFsCounters) {
+  private constructor(bootstrap: Bootstrap, pooled: readonly PooledCache[], backend: ReadCounters) {
     this.bootstrap = bootstrap;
-    this.caches = caches;
-    this.#counters = counters;
+    this.#pooled = pooled;
+    this.caches = pooled.map(({ cache }) => cache);
+    const cache = sinceNow(this.caches.map(({ counters }) => counters));
+    this.#counters = {
+      ...{ reads: 0, waits: 0, readBytes: 0, errors: 0, lastError: undefined, backend },
+      get cache() {
+        return cache();
+      },
+    };
     this.#readAhead = new ReadAhead(bootstrap.chunkSize);
   }
 
   /** Opens the caches of all devices; fetches no file data. The caller disposes of the result. */
   static async open(options: ImageFsOptions): Promise<ImageFs> {
-    const { bootstrap, filesOf, space } = options;
+    const { bootstrap, pool, directory } = options;
     const backend = newReadCounters();
-    const cache = newCacheCounters();
     const lanes = new Lanes(FETCHES_IN_FLIGHT_MAX);
     const readerOf = (blobId: string) => limited(counted(options.readerOf(blobId), backend), lanes);
-    const caches: ChunkCache[] = [];
+    const pooled: PooledCache[] = [];
     try {
       for (const device of await openDevices(bootstrap, readerOf, options.signal)) {
-        const reader = readerOf(device.blobId);
-        caches.push(await ChunkCache.open({ device, reader, filesOf, counters: cache, space }));
+        pooled.push(await pool.open({ directory, device, reader: readerOf(device.blobId) }));
       }
     } catch (error) {
-      await Promise.all(caches.map((opened) => opened[Symbol.asyncDispose]()));
+      await Promise.all(pooled.map((opened) => opened[Symbol.asyncDispose]()));
       throw error;
     }
-    const counters = { reads: 0, waits: 0, readBytes: 0, errors: 0, lastError: undefined, backend, cache };
-    return new ImageFs(bootstrap, caches, counters);
+    return new ImageFs(bootstrap, pooled, backend);
   }
 
   /** A snapshot. */
@@ -134,9 +141,9 @@ export class ImageFs implements AsyncDisposable {
     return this.caches.map((cache) => ({ blobId: cache.device.blobId, ...cache.coverage() }));
   }
 
-  /** Reads that wait end with CANCELED. */
+  /** Gives its caches back; in those that nobody else has open, reads that wait end with CANCELED. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.caches.map((cache) => cache[Symbol.asyncDispose]()));
+    await Promise.all(this.#pooled.map((cache) => cache[Symbol.asyncDispose]()));
   }
 
   async #waitAndCopy(nid: number, offset: number, extents: readonly Extent[], buffer: Uint8Array): Promise<number> {
@@ -182,6 +189,23 @@ export class ImageFs implements AsyncDisposable {
     this.#counters.lastError = error instanceof NaiadError ? `${error.code}: ${error.message}` : String(error);
     throw error;
   }
+}
+
+/** What `counters` count from here on, summed: others may have counted in them before. */
+function sinceNow(counters: readonly CacheCounters[]): () => CacheCounters {
+  const sum = () => {
+    const total = newCacheCounters();
+    for (const one of counters) {
+      for (const name of Object.keys(total) as (keyof CacheCounters)[]) total[name] += one[name];
+    }
+    return total;
+  };
+  const before = sum();
+  return () => {
+    const now = sum();
+    for (const name of Object.keys(now) as (keyof CacheCounters)[]) now[name] -= before[name];
+    return now;
+  };
 }
 
 function rangeOf(extent: Extent): { offset: number; size: number } {

@@ -1,16 +1,15 @@
-// The API of a process that serves mounts: HTTP and JSON on a Unix socket.
-//   GET  /v1/status    MountStatus
-//   POST /v1/unmount   { "lazy": false } -> {} once nothing is mounted any more, or the error
-// Errors come with a status of 400 or above and { "code", "message", "hint", "causes" }.
-import { once } from 'node:events';
-import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+// The daemon's API as its clients see it: HTTP and JSON on a Unix socket. docs/reference/daemon-api.md describes it.
+import { request } from 'node:http';
+import { abortReason } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
+import type { ProcessIdentity } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
+import type { ImageConfig } from '../format/oci/manifest.ts';
+import type { ContainerUser } from './container-user.ts';
 import type { DeviceCoverage, ImageFsCounters } from './image-fs.ts';
 import type { MountRecord } from './mount-record.ts';
 import { type SocketPath, shortSocketPath } from './socket-path.ts';
-import { decodeError, encodeError, type WireError } from './wire-error.ts';
+import { decodeError, type WireError } from './wire-error.ts';
 
 export interface MountStatus {
   readonly mount: MountRecord;
@@ -20,87 +19,42 @@ export interface MountStatus {
   readonly metadataBytes: number;
 }
 
-export interface MountService {
-  status(): MountStatus;
-  unmount(options: { lazy: boolean }): Promise<void>;
+/** What `GET /v1/daemon` tells. */
+export interface DaemonStatus {
+  readonly version: string;
+  readonly process: ProcessIdentity;
+  /** ISO 8601. */
+  readonly since: string;
+  /** Absolute. */
+  readonly state: string;
+  /** As /proc names it: mounts of another namespace are not seen here. */
+  readonly mountNamespace: string;
+  /** Seconds without a mount after which it ends by itself; undefined when it stays. */
+  readonly idleSec?: number | undefined;
+  readonly mounts: number;
+  readonly rssBytes: number;
 }
 
-const BODY_SIZE_MAX = 64 * 1024;
-
-/** Serves `service` at `socketPath` for this user alone. Disposing stops it and removes the socket. */
-export async function serveMountApi(socketPath: string, service: MountService): Promise<AsyncDisposable> {
-  const server = createServer((incoming, response) => {
-    answer(incoming, service).then(
-      (value) => send(response, 200, value),
-      (error) => send(response, 409, encodeError(error)),
-    );
-  });
-  let short: SocketPath | undefined;
-  try {
-    rmSync(socketPath, { force: true });
-    short = shortSocketPath(socketPath);
-    server.listen(short.path);
-    await once(server, 'listening');
-    chmodSync(socketPath, 0o600);
-  } catch (error) {
-    short?.[Symbol.dispose]();
-    throw systemError(error, socketPath);
-  }
-  return {
-    async [Symbol.asyncDispose]() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeIdleConnections();
-      await closed;
-      short[Symbol.dispose]();
-      rmSync(socketPath, { force: true });
-    },
-  };
+/** What `POST /v1/mounts/<id>/container` tells about the image of a mount. */
+export interface ContainerFacts {
+  /** Undefined for a bootstrap file. */
+  readonly config?: ImageConfig['config'];
+  readonly user: ContainerUser;
 }
 
-async function answer(incoming: IncomingMessage, service: MountService): Promise<unknown> {
-  switch (`${incoming.method} ${incoming.url}`) {
-    case 'GET /v1/status':
-      return service.status();
-    case 'POST /v1/unmount': {
-      const options = await readBody(incoming);
-      await service.unmount({ lazy: options.lazy === true });
-      return {};
-    }
-    default:
-      throw new NaiadError('USAGE', `no such call: ${incoming.method} ${incoming.url}`);
-  }
-}
-
-async function readBody(incoming: IncomingMessage): Promise<Record<string, unknown>> {
-  let text = '';
-  for await (const piece of incoming.setEncoding('utf8')) {
-    text += piece;
-    if (text.length > BODY_SIZE_MAX) throw new NaiadError('LIMIT_EXCEEDED', 'the body of a call is too large');
-  }
-  try {
-    const value: unknown = JSON.parse(text || '{}');
-    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
-  } catch {
-    // Said below.
-  }
-  throw new NaiadError('USAGE', 'the body of a call is no JSON object');
-}
-
-function send(response: ServerResponse, status: number, value: unknown): void {
-  const body = JSON.stringify(value);
-  response.writeHead(status, { 'content-type': 'application/json', connection: 'close' }).end(body);
-}
-
-interface ApiCall {
+/** A call of the API. */
+export interface ApiCall {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly body?: object;
-  readonly timeoutMs: number;
+  /** Without one, waits for as long as the daemon works on it. */
+  readonly timeoutMs?: number;
+  /** Gives up waiting; the daemon sees that. */
+  readonly signal?: AbortSignal;
 }
 
 /** Calls the API at `socketPath`. @throws what the other side threw; undefined when nobody listens. */
-export async function callMountApi<T>(socketPath: string, call: ApiCall): Promise<T | undefined> {
+export async function callDaemon<T>(socketPath: string, call: ApiCall): Promise<T | undefined> {
   let short: SocketPath;
   try {
     short = shortSocketPath(socketPath);
@@ -118,7 +72,7 @@ export async function callMountApi<T>(socketPath: string, call: ApiCall): Promis
 function exchange<T>(socketPath: string, call: ApiCall): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
-      { socketPath, method: call.method, path: call.path, timeout: call.timeoutMs },
+      { socketPath, method: call.method, path: call.path, timeout: call.timeoutMs ?? 0, agent: false },
       (response) => {
         let text = '';
         response.setEncoding('utf8').on('data', (piece: string) => {
@@ -132,6 +86,12 @@ function exchange<T>(socketPath: string, call: ApiCall): Promise<T | undefined> 
         });
       },
     );
+    const onAbort = () => {
+      outgoing.destroy();
+      reject(abortReason(call.signal));
+    };
+    call.signal?.addEventListener('abort', onAbort, { once: true });
+    outgoing.on('close', () => call.signal?.removeEventListener('abort', onAbort));
     outgoing.on('timeout', () => {
       outgoing.destroy(new NaiadError('IO', `${socketPath}: no answer within ${call.timeoutMs} ms`));
     });

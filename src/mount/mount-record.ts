@@ -5,6 +5,7 @@ import { isAlive, type ProcessIdentity } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
 import { mountPaths, mountsDir } from '../store/paths.ts';
 import type { DriverName } from './driver.ts';
+import type { MountRequest } from './mount-request.ts';
 import { removeTree } from './remove-tree.ts';
 
 export interface MountRecord {
@@ -27,6 +28,8 @@ export interface MountRecord {
     readonly remove?: string;
   };
   readonly cache: string;
+  /** What was asked for, so that it can be mounted anew after a crash. */
+  readonly request?: MountRequest;
   readonly process: ProcessIdentity;
   /** ISO 8601. */
   readonly since: string;
@@ -100,9 +103,8 @@ export function listRecords(state: string): MountRecord[] {
 
 /** Removes all that the state directory has of a mount. */
 export function removeRecord(state: string, record: MountRecord): void {
-  const { record: path, socket, log, parts } = mountPaths(state, record.id);
+  const { record: path, parts } = mountPaths(state, record.id);
   removeTree(parts);
-  for (const one of [socket, log]) rmSync(one, { force: true });
   rmSync(path, { force: true }); // Last: as long as it is there, somebody will clean up.
 }
 

@@ -33,6 +33,16 @@ export function mountAt(path: string, table: readonly MountEntry[] = readMountTa
   return table.findLast((entry) => entry.mountpoint === path);
 }
 
+/** The mount that `path`, which is none itself, lies in. */
+export function mountAbove(path: string, table: readonly MountEntry[] = readMountTable()): MountEntry | undefined {
+  let found: MountEntry | undefined;
+  for (const entry of table) {
+    const prefix = entry.mountpoint === '/' ? '/' : `${entry.mountpoint}/`;
+    if (path.startsWith(prefix) && (found?.mountpoint.length ?? 0) <= entry.mountpoint.length) found = entry;
+  }
+  return found;
+}
+
 /** Space, tab, newline and backslash are written as three octal digits. */
 function decode(field: string): string {
   const bytes = field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));

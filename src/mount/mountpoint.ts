@@ -1,5 +1,6 @@
 // What can be mounted on, said before the kernel says it less clearly.
-import { readdirSync, realpathSync, statSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
@@ -27,9 +28,10 @@ export function resolveMountpoint(directory: string): string {
 
 /**
  * Checks that `mountpoint` (resolved) is an empty directory with nothing mounted on it: what a mount hides is forgotten.
+ * Waits without blocking: the directory may be in another mount of this very process.
  * @throws NaiadError MOUNTPOINT_INVALID, MOUNTPOINT_BUSY, PERMISSION.
  */
-export function checkMountpoint(mountpoint: string): void {
+export async function checkMountpoint(mountpoint: string): Promise<void> {
   const there = mountAt(mountpoint);
   if (there) {
     const what = there.source === 'naiad' ? 'an image' : `${there.source} (${there.type})`;
@@ -39,10 +41,10 @@ export function checkMountpoint(mountpoint: string): void {
     });
   }
   try {
-    if (!statSync(mountpoint).isDirectory()) {
+    if (!(await stat(mountpoint)).isDirectory()) {
       throw new NaiadError('MOUNTPOINT_INVALID', `mountpoint ${mountpoint} is no directory`);
     }
-    if (readdirSync(mountpoint).length > 0) {
+    if ((await readdir(mountpoint)).length > 0) {
       throw new NaiadError('MOUNTPOINT_INVALID', `mountpoint ${mountpoint} is not empty`, {
         hint: 'Mount on an empty directory: what is below a mount cannot be seen.',
       });

@@ -1,18 +1,20 @@
 // All mounts of this machine's state directory, and ending them.
-import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasCode, NaiadError } from '../base/errors.ts';
-import { mountPaths } from '../store/paths.ts';
-import { callMountApi, type MountStatus } from './mount-api.ts';
+import { daemonPaths } from '../store/paths.ts';
+import { type ApiCall, callDaemon, type MountStatus } from './mount-api.ts';
 import { isServed, listRecords, type MountRecord, mountIdOf, readRecord } from './mount-record.ts';
 import { mountAt } from './mount-table.ts';
 import { resolveMountpoint } from './mountpoint.ts';
 import { cleanDead, forgetGone } from './recover.ts';
+import { daemonStatus } from './start.ts';
 import { stateRoot } from './state-root.ts';
 import { unmount } from './unmount.ts';
 
-const ASK = { method: 'GET', path: '/v1/status', timeoutMs: 5000 } as const;
+const LIST: ApiCall = { method: 'GET', path: '/v1/mounts', timeoutMs: 5000 };
 const UNMOUNT_TIMEOUT_MS = 60_000;
+const END_WAIT_MS = 10_000;
+const FOLLOW_INTERVAL_MS = 250;
 
 export type ListedMount =
   | ({ readonly state: 'serving' } & MountStatus)
@@ -23,20 +25,30 @@ export type ListedMount =
 export async function listMounts(): Promise<ListedMount[]> {
   const state = stateRoot();
   forgetGone(state);
-  return await Promise.all(listRecords(state).map((record) => look(state, record)));
+  const served = await ask(state);
+  return listRecords(state).map((mount) => {
+    const hint = `naiad umount ${mount.mountpoint}`;
+    if (!isServed(mount)) return { state: 'dead', mount, hint };
+    if (!mount.ready) return { state: 'starting', mount, hint };
+    const status = served?.find(({ mount: { id } }) => id === mount.id);
+    if (status) return { state: 'serving', ...status };
+    return { state: 'hung', mount, hint: `kill -9 ${mount.process.pid}; ${hint}` };
+  });
 }
 
-async function look(state: string, mount: MountRecord): Promise<ListedMount> {
-  const hint = `naiad umount ${mount.mountpoint}`;
-  if (!isServed(mount)) return { state: 'dead', mount, hint };
-  if (!mount.ready) return { state: 'starting', mount, hint };
+/** One mount; undefined when no daemon answers for it. */
+export async function mountStatus(state: string, id: string): Promise<MountStatus | undefined> {
+  return (await ask(state))?.find(({ mount }) => mount.id === id);
+}
+
+/** What the daemon serves; undefined when there is none, or it does not answer. */
+async function ask(state: string): Promise<readonly MountStatus[] | undefined> {
   try {
-    const status = await callMountApi<MountStatus>(mountPaths(state, mount.id).socket, ASK);
-    if (status) return { state: 'serving', ...status };
+    return await callDaemon<MountStatus[]>(daemonPaths(state).socket, LIST);
   } catch (error) {
-    if (!(error instanceof NaiadError)) throw error;
+    if (error instanceof NaiadError) return undefined;
+    throw error;
   }
-  return { state: 'hung', mount, hint: `kill -9 ${mount.process.pid}; ${hint}` };
 }
 
 /**
@@ -85,36 +97,26 @@ export async function endAllMounts(options: {
 
 async function endRecorded(state: string, record: MountRecord, options: { readonly lazy: boolean }): Promise<void> {
   if (isServed(record)) {
-    const call = { method: 'POST', path: '/v1/unmount', body: options, timeoutMs: UNMOUNT_TIMEOUT_MS } as const;
-    if (!record.ready) {
-      process.kill(record.process.pid, 'SIGTERM');
-      await waitUntilGone(state, record);
-      return;
-    }
-    const { socket } = mountPaths(state, record.id);
     // One that hangs is found out soon; one that answers may take its time to unmount.
-    const answering = await callMountApi<MountStatus>(socket, ASK).catch((error) => {
+    const answering = await daemonStatus(state).catch((error) => {
       throw hasCode(error, 'IO') ? hung(record, error) : error;
     });
-    if (answering && (await callMountApi<object>(socket, call))) {
-      await waitUntilGone(state, record);
-      return;
+    const path = `/v1/mounts/${record.id}/unmount`;
+    const call: ApiCall = { method: 'POST', path, body: options, timeoutMs: UNMOUNT_TIMEOUT_MS };
+    try {
+      if (answering && (await callDaemon<object>(daemonPaths(state).socket, call))) return;
+    } catch (error) {
+      if (!hasCode(error, 'NOT_MOUNTED')) throw error; // It ended by itself.
     }
-    // It is ending by itself, or just died.
-    await sleep(100);
-    if (isServed(record)) {
-      await waitUntilGone(state, record);
-      return;
-    }
+    await waitUntilGone(state, record);
   }
-  if (existsSync(mountPaths(state, record.id).record)) await cleanDead(state, record, options);
+  if (readRecord(state, record.id)?.since === record.since) await cleanDead(state, record, options);
 }
 
-/** A process may live on after its mount, to bring its cache to disk or to serve the last users of a lazy unmount. */
+/** For a daemon that ends, or just died. */
 async function waitUntilGone(state: string, record: MountRecord): Promise<void> {
-  const { record: path } = mountPaths(state, record.id);
-  const gone = () => !isServed(record) || !existsSync(path) || readRecord(state, record.id)?.since !== record.since;
-  for (const end = Date.now() + UNMOUNT_TIMEOUT_MS; Date.now() < end; await sleep(20)) if (gone()) return;
+  const gone = () => !isServed(record) || readRecord(state, record.id)?.since !== record.since;
+  for (const end = Date.now() + END_WAIT_MS; Date.now() < end; await sleep(20)) if (gone()) return;
   throw hung(record);
 }
 
@@ -123,4 +125,32 @@ function hung({ process: { pid }, mountpoint }: MountRecord, cause?: unknown): N
     hint: `kill -9 ${pid}; naiad umount ${mountpoint}`,
     ...(cause !== undefined && { cause }),
   });
+}
+
+/**
+ * Stays until the mount is gone, however that happens; after `signal` ends it itself, if need be from under its users.
+ * @throws NaiadError DAEMON_FAILED when the daemon died and nobody brings it back.
+ */
+export async function followMount({ mount }: MountStatus, signal: AbortSignal): Promise<void> {
+  const state = stateRoot();
+  const current = () => readRecord(state, mount.id);
+  let deadSince: number | undefined;
+  while (!signal.aborted) {
+    const record = current();
+    if (!record) return;
+    deadSince = isServed(record) ? undefined : (deadSince ?? Date.now());
+    if (deadSince !== undefined && Date.now() - deadSince > END_WAIT_MS) {
+      throw new NaiadError('DAEMON_FAILED', `the daemon that served ${mount.mountpoint} is dead`, {
+        hint: `naiad umount ${mount.mountpoint}, then mount again; ${daemonPaths(state).log} has what the daemon said.`,
+      });
+    }
+    await sleep(FOLLOW_INTERVAL_MS, undefined, { signal }).catch(() => undefined);
+  }
+  try {
+    await endMount(mount.mountpoint, { lazy: false });
+  } catch (error) {
+    if (hasCode(error, 'NOT_MOUNTED')) return;
+    if (!hasCode(error, 'MOUNTPOINT_BUSY')) throw error;
+    await endMount(mount.mountpoint, { lazy: true });
+  }
 }

@@ -4,21 +4,18 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { throwIfAborted } from '../base/concurrency.ts';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
 import { runDir, runsDir } from '../store/paths.ts';
 import { containerConfig, type Volume } from './container-config.ts';
-import { type ContainerUser, isPlainRoot, resolveUser } from './container-user.ts';
 import type { DriverName } from './driver.ts';
 import type { FetchRequest } from './fetch-request.ts';
-import type { MountStatus } from './mount-api.ts';
-import { mountIdOf, readRecord } from './mount-record.ts';
-import { cleanDead } from './recover.ts';
+import type { ContainerFacts, MountStatus } from './mount-api.ts';
+import { endMount, mountStatus } from './mounts.ts';
 import { removeTree } from './remove-tree.ts';
 import { deleteContainer, findRuntime, type RuntimeName } from './runtime.ts';
-import { ServedMount } from './serve.ts';
-import { readSmallFile } from './small-file.ts';
+import { askDaemon, startMount } from './start.ts';
 import { stateRoot } from './state-root.ts';
 import { supervise } from './supervise.ts';
 
@@ -74,14 +71,17 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
   const id = `naiad-${randomBytes(6).toString('hex')}`;
   const directory = createRunDir(state, id, { process: thisProcess(), runtime });
   const runtimeRoot = join(directory, 'runtime');
-  let mount: ServedMount | undefined;
+  const mountpoint = join(directory, 'rootfs');
+  let mounted = false;
   try {
     const { image, driver, fetch, platform } = request;
-    const mountpoint = join(directory, 'rootfs');
-    mount = new ServedMount({ image, mountpoint, driver, readWrite: true, platform, ...fetch });
-    await mount.start(signal);
+    const owner = thisProcess();
+    const asked = { image, mountpoint, driver, readWrite: true, platform, owner, ...fetch };
+    const atStart = await startMount(asked, signal);
+    const { mount } = atStart;
+    mounted = true;
     const mountedMs = performance.now();
-    await writeBundle(request, mount, { id, directory });
+    await writeBundle(request, state, mount.id, { id, directory });
     throwIfAborted(signal);
     let startedMs: number | undefined;
     const pidFile = join(directory, 'pid');
@@ -96,11 +96,23 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
     });
     // The runtime names the first process only once the command runs; without it the code is the runtime's own.
     const code = exitCode !== 0 && !existsSync(pidFile) ? EXIT_NOT_STARTED : exitCode;
-    return { exitCode: code, mountedMs, startedMs, totalMs: performance.now(), status: mount.status() };
+    const status = (await mountStatus(state, mount.id)) ?? atStart; // The daemon may have died meanwhile.
+    return { exitCode: code, mountedMs, startedMs, totalMs: performance.now(), status };
   } finally {
     if (existsSync(runtimeRoot)) await deleteContainer(runtime, runtimeRoot, id);
-    await mount?.cleanUp();
+    if (mounted) await endAnyhow(mountpoint);
     removeTree(directory);
+  }
+}
+
+/** Unmounts, if need be from under what the container left running outside. */
+async function endAnyhow(mountpoint: string): Promise<void> {
+  try {
+    await endMount(mountpoint, { lazy: false });
+  } catch (error) {
+    if (hasCode(error, 'NOT_MOUNTED')) return;
+    if (!hasCode(error, 'MOUNTPOINT_BUSY')) throw error;
+    await endMount(mountpoint, { lazy: true });
   }
 }
 
@@ -117,8 +129,7 @@ export async function cleanStaleRuns(state: string): Promise<void> {
     if (isAlive(record.process)) continue;
     try {
       await deleteContainer(record.runtime, join(directory, 'runtime'), id);
-      const mount = readRecord(state, mountIdOf(join(directory, 'rootfs')));
-      if (mount) await cleanDead(state, mount, { lazy: true });
+      await endAnyhow(join(directory, 'rootfs'));
       removeTree(directory);
     } catch (error) {
       if (!(error instanceof NaiadError)) throw error; // A later run tries again; this one is not held up by it.
@@ -139,16 +150,21 @@ function createRunDir(state: string, id: string, record: RunRecord): string {
 
 async function writeBundle(
   request: RunRequest,
-  mount: ServedMount,
+  state: string,
+  mountId: string,
   place: { readonly id: string; readonly directory: string },
 ): Promise<void> {
-  const config = mount.image.config?.config ?? {}; // A bootstrap file has none.
+  const { config = {}, user } = await askDaemon<ContainerFacts>(state, {
+    method: 'POST',
+    path: `/v1/mounts/${mountId}/container`,
+    body: request.user === undefined ? {} : { user: request.user },
+  });
   const document = containerConfig({
     config,
     command: request.command,
     env: request.env,
     workdir: request.workdir,
-    user: await userOf(request.user ?? config.User ?? '', mount),
+    user,
     volumes: [...(request.net === 'host' ? hostNetworkFiles() : []), ...request.volumes],
     net: request.net,
     readOnly: request.readOnly,
@@ -157,15 +173,6 @@ async function writeBundle(
     rootfs: join(place.directory, 'rootfs'),
   });
   writeFileSync(join(place.directory, 'config.json'), JSON.stringify(document));
-}
-
-async function userOf(user: string, mount: ServedMount): Promise<ContainerUser> {
-  if (isPlainRoot(user)) return resolveUser(user, { passwd: undefined, group: undefined });
-  const [passwd, group] = await Promise.all([
-    readSmallFile(mount.fs, '/etc/passwd'),
-    readSmallFile(mount.fs, '/etc/group'),
-  ]);
-  return resolveUser(user, { passwd: passwd?.toString('utf8'), group: group?.toString('utf8') });
 }
 
 /** With the host's network come the host's names. */

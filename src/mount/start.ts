@@ -1,72 +1,202 @@
-// Starting a mount that outlives the command: a detached process serves it, and this one waits until it is ready.
+// The daemon as its clients find it: asked over its socket, and started when none runs.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
+import { isAlive } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
-import { mountPaths, mountsDir } from '../store/paths.ts';
-import type { MountStatus } from './mount-api.ts';
-import { mountIdOf, readRecord } from './mount-record.ts';
-import { absoluteRequest, type MountRequest } from './serve.ts';
-import type { MountOutcome } from './serve-main.ts';
+import { readOwner } from '../store/owner-lock.ts';
+import { daemonPaths } from '../store/paths.ts';
+import { type ApiCall, callDaemon, type DaemonStatus, type MountStatus } from './mount-api.ts';
+import { isServed, mountIdOf, readRecord } from './mount-record.ts';
+import { absoluteRequest, type MountRequest } from './mount-request.ts';
+import { mountAt } from './mount-table.ts';
+import { checkMountpoint } from './mountpoint.ts';
+import { cleanDead } from './recover.ts';
 import { stateRoot } from './state-root.ts';
-import { decodeError } from './wire-error.ts';
+import { decodeError, type WireError } from './wire-error.ts';
 
-const SERVE_MAIN = fileURLToPath(new URL('./serve-main.js', import.meta.url));
+/** What a daemon that was started here tells its parent, once. */
+export type DaemonOutcome = { readonly ready: true } | { readonly busy: true } | { readonly error: WireError };
 
-/** Mounts in a process of its own and returns when the mount can be used. @throws the NaiadError of that process. */
-export async function startMount(request: MountRequest, signal: AbortSignal): Promise<MountStatus> {
-  const absolute = absoluteRequest(request);
-  const id = mountIdOf(absolute.mountpoint);
-  const { log } = mountPaths(stateRoot(), id);
-  const logFd = openLog(log);
-  const child = spawn(process.execPath, [SERVE_MAIN, JSON.stringify(absolute)], {
+const DAEMON_MAIN = fileURLToPath(new URL('../daemon/daemon-main.js', import.meta.url));
+const STATUS: ApiCall = { method: 'GET', path: '/v1/daemon', timeoutMs: 5000 };
+/** Daemons may end, and others be starting, while we look. */
+const ATTEMPTS_MAX = 5;
+const ATTEMPT_PAUSE_MS = 50;
+const CANCEL_WAIT_MS = 15_000;
+const STOP_WAIT_MS = 30_000;
+/** Seconds: long enough for a next command, short enough not to stay behind. */
+const IDLE_SEC_DEFAULT = 60;
+
+/** How a daemon in the background is to be. */
+export interface DaemonSettings {
+  /** Seconds without a mount after which it ends; undefined: never. */
+  readonly idleSec?: number | undefined;
+  readonly log?: {
+    readonly level: 'error' | 'warn' | 'info' | 'debug';
+    readonly format: 'json' | 'text';
+    /** daemon.log of the state directory when left out. */
+    readonly file?: string | undefined;
+  };
+}
+
+/** The daemon of `state`, if one answers. @throws NaiadError IO when it hangs. */
+export async function daemonStatus(state: string): Promise<DaemonStatus | undefined> {
+  return await callDaemon<DaemonStatus>(daemonPaths(state).socket, STATUS);
+}
+
+/** Asks the daemon of `state`; one is started first if none runs. @throws NaiadError DAEMON_FAILED, what it answers. */
+export async function askDaemon<T>(state: string, call: ApiCall): Promise<T> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    await ensureDaemon(state);
+    throwIfAborted(call.signal);
+    const answer = await callDaemon<T>(daemonPaths(state).socket, call);
+    if (answer !== undefined) return answer;
+    await sleep(ATTEMPT_PAUSE_MS);
+  }
+  throw new NaiadError('DAEMON_FAILED', `the daemon ends before it answers; ${lastWords(daemonPaths(state).log)}`);
+}
+
+/** Starts the daemon of `state` unless one runs. @throws NaiadError DAEMON_FAILED, DAEMON_RUNNING. */
+export async function ensureDaemon(state: string): Promise<DaemonStatus> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const status = await daemonStatus(state);
+    if (status && sharesMounts(status)) return status;
+    // One that has nothing to do there makes room.
+    if (status) await stopDaemon();
+    await launchDaemon(state, { idleSec: Number(process.env.NAIAD_DAEMON_IDLE ?? IDLE_SEC_DEFAULT) });
+  }
+  throw new NaiadError('DAEMON_FAILED', `the daemon of ${state} does not come up`, {
+    hint: `${daemonPaths(state).log} has what it said.`,
+  });
+}
+
+/** True when what it mounts is seen here. @throws NaiadError DAEMON_RUNNING when it is not, and has to stay. */
+function sharesMounts({ mountNamespace, mounts, idleSec, process: { pid }, state }: DaemonStatus): boolean {
+  if (mountNamespace === mountNamespaceOf()) return true;
+  if (mounts === 0 && idleSec !== undefined) return false;
+  throw new NaiadError('DAEMON_RUNNING', `process ${pid} serves ${state} in another mount namespace`, {
+    hint: 'Set NAIAD_STATE and NAIAD_CACHE to directories for this namespace.',
+  });
+}
+
+/** The mount namespace of this process, as /proc names it. */
+export function mountNamespaceOf(): string {
+  return readlinkSync('/proc/self/ns/mnt');
+}
+
+/** Starts a daemon that outlives this process, and returns when it answers or another one was faster. */
+async function launchDaemon(state: string, settings: DaemonSettings): Promise<'ready' | 'busy'> {
+  const { log } = daemonPaths(state);
+  const logFd = openLog(state, log);
+  const child = spawn(process.execPath, [...NODE_OPTIONS, DAEMON_MAIN, state, JSON.stringify(settings)], {
     cwd: '/', // Holding the caller's directory would keep it from being unmounted.
+    env: { ...process.env, NAIAD_STATE: state, ...POOL },
     detached: true,
     stdio: ['ignore', logFd, logFd, 'ipc'],
   });
   closeSync(logFd);
-  const onAbort = () => child.kill('SIGTERM');
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    const outcome = await firstOutcome(child);
-    if (outcome && 'ready' in outcome) {
-      child.unref();
-      return outcome.ready;
-    }
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-    const error = outcome ? decodeError(outcome.error) : died(log);
-    if (!readRecord(stateRoot(), id)) rmSync(log, { force: true });
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-}
-
-function firstOutcome(child: ReturnType<typeof spawn>): Promise<MountOutcome | undefined> {
-  return new Promise((resolve, reject) => {
-    child.once('message', (message) => resolve(message as MountOutcome));
+  const outcome = await new Promise<DaemonOutcome | undefined>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as DaemonOutcome));
     child.once('disconnect', () => resolve(undefined)); // After all that it said.
     child.once('error', (error) => reject(systemError(error, process.execPath)));
   });
+  child.unref();
+  if (child.connected) child.disconnect();
+  if (!outcome) throw new NaiadError('DAEMON_FAILED', `the daemon died while it started; ${lastWords(log)}`);
+  if ('error' in outcome) throw decodeError(outcome.error);
+  if ('ready' in outcome) return 'ready';
+  await sleep(ATTEMPT_PAUSE_MS);
+  return 'busy';
 }
 
-function openLog(path: string): number {
+/** Starts a daemon in the background. @throws NaiadError DAEMON_RUNNING, DAEMON_FAILED. */
+export async function startDaemon(settings: DaemonSettings): Promise<void> {
+  const state = stateRoot();
+  if ((await launchDaemon(state, settings)) === 'ready') return;
+  const { process: owner } = await runningDaemon();
+  throw daemonRunning(owner.pid, state);
+}
+
+export function daemonRunning(pid: number, state: string): NaiadError {
+  return new NaiadError('DAEMON_RUNNING', `process ${pid} is the daemon of ${state}`, {
+    hint: 'naiad daemon status tells about it, naiad daemon stop ends it.',
+  });
+}
+
+/** The daemon of this state directory. @throws NaiadError DAEMON_MISSING. */
+export async function runningDaemon(): Promise<DaemonStatus> {
+  const state = stateRoot();
+  const status = await daemonStatus(state);
+  if (status) return status;
+  throw new NaiadError('DAEMON_MISSING', `no daemon serves ${state}`, {
+    hint: 'naiad mount starts one by itself; naiad daemon starts one that stays.',
+  });
+}
+
+/** Has the daemon unmount everything and end, and returns when it is gone; false when there was none. */
+export async function stopDaemon(): Promise<boolean> {
+  const state = stateRoot();
+  const { lock } = daemonPaths(state);
+  const owner = readOwner(lock);
+  if (!owner || !isAlive(owner)) return false;
+  const asked = await callDaemon(daemonPaths(state).socket, { ...STATUS, method: 'POST', path: '/v1/daemon/stop' });
+  if (asked === undefined && isAlive(owner)) process.kill(owner.pid, 'SIGTERM'); // Just starting, or ending.
+  for (const end = Date.now() + STOP_WAIT_MS; Date.now() < end; await sleep(20)) if (!isAlive(owner)) return true;
+  throw new NaiadError('IO', `process ${owner.pid}, the daemon of ${state}, does not end`, {
+    hint: `${daemonPaths(state).log} may say why; kill -9 ${owner.pid} ends it, naiad umount --all cleans up.`,
+  });
+}
+
+/** A daemon lives long and mostly waits: a small young generation keeps it small. */
+const NODE_OPTIONS = ['--max-semi-space-size=4'] as const;
+/** Threads that wait for a disk, or for a mount of the daemon itself, must not be all there are. */
+const POOL = { UV_THREADPOOL_SIZE: '12' } as const;
+
+function openLog(state: string, path: string): number {
   try {
-    mkdirSync(mountsDir(stateRoot()), { recursive: true, mode: 0o700 });
+    mkdirSync(state, { recursive: true, mode: 0o700 });
     return openSync(path, 'a', 0o600);
   } catch (error) {
     throw systemError(error, path, 'Run as root, or set NAIAD_STATE to a directory you can write.');
   }
 }
 
-function died(log: string): NaiadError {
+function lastWords(log: string): string {
   let said = '';
   try {
     said = readFileSync(log, 'utf8').trim().split('\n').slice(-5).join('\n');
   } catch {
     // It said nothing.
   }
-  return new NaiadError('MOUNT_FAILED', `the process that should serve the mount died${said ? `: ${said}` : ''}`);
+  return said === '' ? 'it said nothing' : `it said last: ${said}`;
+}
+
+/**
+ * Has the daemon mount, and returns when the mount can be used. After `signal` it waits until nothing of it is left.
+ * @throws the NaiadError of the daemon; CANCELED.
+ */
+export async function startMount(request: MountRequest, signal: AbortSignal): Promise<MountStatus> {
+  const absolute = absoluteRequest(request);
+  const { mountpoint } = absolute;
+  const state = stateRoot();
+  const id = mountIdOf(mountpoint);
+  const before = readRecord(state, id);
+  // Else the daemon, when it is started for this, would bring back what was there.
+  if (before && !isServed(before)) await cleanDead(state, before);
+  else if (!before && !mountAt(mountpoint)) await checkMountpoint(mountpoint);
+  const requestId = randomUUID();
+  const body = { ...absolute, requestId };
+  try {
+    return await askDaemon<MountStatus>(state, { method: 'POST', path: '/v1/mounts', body, signal });
+  } catch (error) {
+    // The daemon sees that nobody waits any more, and takes back what it began.
+    const isLeft = () => readRecord(state, id)?.request?.requestId === requestId;
+    for (const end = Date.now() + CANCEL_WAIT_MS; signal.aborted && isLeft() && Date.now() < end; ) await sleep(20);
+    throw error;
+  }
 }

@@ -4,7 +4,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemError } from '../base/system-error.ts';
-import { stdioWithoutFuse } from './fuse-descriptors.ts';
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
 type Forwarded = (typeof FORWARDED)[number];
@@ -56,9 +55,8 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
 }
 
 function start({ runtime, args, tty }: SuperviseOptions): ChildProcess {
-  using withoutFuse = stdioWithoutFuse();
   // In a group of its own, the runtime does not get Ctrl-C as well; on a terminal of its own there is no such signal.
-  return spawn(runtime, args, { stdio: withoutFuse.stdio, detached: !tty });
+  return spawn(runtime, args, { stdio: 'inherit', detached: !tty });
 }
 
 /** Replaces the listeners of all forwarded signals, and returns what puts them back. */

@@ -10,8 +10,9 @@
 //     rw/<spool>/{upper,work}    what was written to a read-write mount, removed when it ends
 //   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
 //     mounts/<mountId>.json      one mount: image, mountpoint, driver, process
-//     mounts/<mountId>.sock      API of the process that serves it
-//     mounts/<mountId>.log       what that process printed
+//     daemon.sock                API of the daemon that serves them
+//     daemon.lock                which process that is
+//     daemon.log                 what it logged
 //     mounts/<mountId>/{lower,upper,work}   the parts of a read-write mount
 //     runs/<runId>/              bundle and root of a container that `naiad run` started
 import { homedir } from 'node:os';
@@ -72,12 +73,18 @@ export function mountsDir(state: string): string {
 }
 
 /** Everything of one mount under the state directory. */
-export function mountPaths(
-  state: string,
-  mountId: string,
-): { record: string; socket: string; log: string; parts: string } {
+export function mountPaths(state: string, mountId: string): { record: string; parts: string } {
   const base = join(mountsDir(state), mountId);
-  return { record: `${base}.json`, socket: `${base}.sock`, log: `${base}.log`, parts: base };
+  return { record: `${base}.json`, parts: base };
+}
+
+/** Files of the daemon of a state directory. */
+export function daemonPaths(state: string): { socket: string; lock: string; log: string } {
+  return {
+    socket: join(state, 'daemon.sock'),
+    lock: join(state, 'daemon.lock'),
+    log: join(state, 'daemon.log'),
+  };
 }
 
 /** Below the cache or the state directory: spools of what is written to read-write mounts. */

@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, type ProcessIdentity, startTimeOf } from '../../src/base/process-identity.ts';
-import { callMountApi, type MountStatus } from '../../src/mount/mount-api.ts';
+import { type ApiCall, callDaemon, type MountStatus } from '../../src/mount/mount-api.ts';
 import type { ListedMount } from '../../src/mount/mounts.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { mountpointsBelow, NAIAD, type NaiadHome, naiadHome, startNaiad } from '../support/naiad.ts';
@@ -128,7 +128,7 @@ for (const options of [[], ['--rw']]) {
     await assertNothingLeft(server);
   });
 
-  test(`mount: SIGTERM to the process of ${kind} one unmounts it`, { ...needs }, async () => {
+  test(`mount: SIGTERM to the daemon of ${kind} one unmounts it`, { ...needs }, async () => {
     await naiad.run(['mount', '--quiet', ...options, image, mountpoint]);
     const server = await serverOf(mountpoint);
     process.kill(server.pid, 'SIGTERM');
@@ -178,7 +178,7 @@ test('mount: --foreground serves until it is asked to stop, and then ends with 0
   const child = startNaiad(['mount', '--foreground', image, mountpoint], naiad.env);
   const exited = once(child, 'exit');
   await once(child.stdout, 'data');
-  assert.equal((await naiad.status(mountpoint)).mount.process.pid, child.pid);
+  assert.equal((await naiad.status(mountpoint)).mount.mountpoint, mountpoint);
   child.kill('SIGINT');
   assert.deepEqual(await exited, [0, null]);
   await assertNothingLeft();
@@ -255,18 +255,23 @@ test('mount: a state directory may be a symlink, and deeper than a socket’s pa
   }
 });
 
-test('mount: the API of a serving process answers, and refuses what it does not know', { ...needs }, async () => {
+test('mount: the API of the daemon answers, and refuses what it does not know', { ...needs }, async () => {
   await using _mounted = await naiad.mount(image, mountpoint);
   const { mount } = await naiad.status(mountpoint);
-  const socket = join(naiad.state, 'mounts', `${mount.id}.sock`);
+  const socket = join(naiad.state, 'daemon.sock');
   const call = { timeoutMs: 5000 } as const;
-  const status = await callMountApi<MountStatus>(socket, { ...call, method: 'GET', path: '/v1/status' });
+  const status = await callDaemon<MountStatus>(socket, { ...call, method: 'GET', path: `/v1/mounts/${mount.id}` });
   assert.equal(status?.mount.driver, 'fuse-native');
   assert.ok(status.mount.why.length > 0);
   assert.match(status.mount.manifestDigest ?? '', /^sha256:[0-9a-f]{64}$/);
-  const unknown = { ...call, method: 'GET', path: '/v2/status' } as const;
-  await assert.rejects(callMountApi(socket, unknown), { code: 'USAGE' });
-  assert.equal(await callMountApi(join(naiad.state, 'none.sock'), unknown), undefined);
+  const refused: readonly [ApiCall, string][] = [
+    [{ ...call, method: 'GET', path: '/v2/mounts' }, 'USAGE'],
+    [{ ...call, method: 'GET', path: '/v1/mounts/nothing' }, 'NOT_MOUNTED'],
+    [{ ...call, method: 'POST', path: '/v1/mounts', body: { image } }, 'USAGE'],
+    [{ ...call, method: 'POST', path: '/v1/mounts', body: { image, mountpoint: 'relative' } }, 'USAGE'],
+  ];
+  for (const [wrong, code] of refused) await assert.rejects(callDaemon(socket, wrong), { code }, wrong.path);
+  assert.equal(await callDaemon(join(naiad.state, 'none.sock'), refused[0]?.[0] as ApiCall), undefined);
 });
 
 test('mount: a damaged chunk is EIO, told by status, and right again once the blob is', { ...needs }, async () => {

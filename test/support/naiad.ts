@@ -25,7 +25,8 @@ export interface NaiadHome extends AsyncDisposable {
 /** Cache and state below `dir`. Disposing unmounts what was left mounted. */
 export function naiadHome(dir: string): NaiadHome {
   const [cache, state] = [join(dir, 'cache'), join(dir, 'state')];
-  const env = { ...process.env, NAIAD_CACHE: cache, NAIAD_STATE: state };
+  // A daemon that has nothing to do must not outlive its test by much.
+  const env = { ...process.env, NAIAD_CACHE: cache, NAIAD_STATE: state, NAIAD_DAEMON_IDLE: '1' };
   const run = (args: readonly string[], options: ToolOptions = {}) => {
     return runTool(process.execPath, [NAIAD, ...args], { ...options, env: { ...env, ...options.env } });
   };

@@ -3,8 +3,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** `../../cli/main.js` seen from `src`: the command that the build writes, started as a program and never imported. */
-const BUILT_COMMAND = 'cli/main.ts';
+/** Started as programs and never imported: the command that the build writes, as seen from `src`, and the daemon. */
+const PROGRAMS = ['cli/main.ts', 'src/daemon/daemon-main.ts'];
 
 /** Files below `directories` whose names end with one of `endings`, sorted. */
 export function filesBelow(directories: readonly string[], endings: readonly string[]): string[] {
@@ -35,7 +35,7 @@ export function importsOf(path: string): { readonly files: string[]; readonly pa
     files: names
       .filter((name) => name.startsWith('.'))
       .map((name) => join(dirname(path), name.replace(/\.js$/, '.ts')))
-      .filter((file) => file !== BUILT_COMMAND),
+      .filter((file) => !PROGRAMS.includes(file)),
     packages: names.filter((name) => !name.startsWith('.')),
   };
 }

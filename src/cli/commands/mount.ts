@@ -24,7 +24,11 @@ export const command = defineCommand({
         describe: 'How to mount',
       })
       .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
-      .option('foreground', { type: 'boolean', default: false, describe: 'Serve in this process until unmounted' }),
+      .option('foreground', {
+        type: 'boolean',
+        default: false,
+        describe: 'Stay until it is unmounted; Ctrl-C unmounts it',
+      }),
   async run(args, io) {
     if (args.upper !== undefined && !args.rw) {
       throw new NaiadError('USAGE', '--upper is for what is written to a mount, and without --rw nothing is', {
@@ -40,14 +44,12 @@ export const command = defineCommand({
       ...readCacheFlags(args),
       platform: args.platform,
     };
-    const ready = (status: MountStatus) => io.result(status, renderReady);
-    if (args.foreground) {
-      const { serveMount } = await import('../../mount/serve.ts');
-      await serveMount(request, { signal: io.signal, onReady: ready });
-    } else {
-      const { startMount } = await import('../../mount/start.ts');
-      ready(await startMount(request, io.signal));
-    }
+    const { startMount } = await import('../../mount/start.ts');
+    const status = await startMount(request, io.signal);
+    io.result(status, renderReady);
+    if (!args.foreground) return;
+    const { followMount } = await import('../../mount/mounts.ts');
+    await followMount(status, io.signal);
   },
 });
 

@@ -1,0 +1,31 @@
+import { formatSize } from '../../base/units.ts';
+import type { DaemonStatus } from '../../mount/mount-api.ts';
+import { defineCommand } from '../command.ts';
+
+export const command = defineCommand({
+  usage: 'daemon status',
+  summary: 'Tell which daemon serves the mounts',
+  examples: [['naiad daemon status', 'Exit code 10 when none runs']],
+  options: (parser) => parser,
+  async run(_args, io) {
+    const [{ runningDaemon }, { version }] = await Promise.all([
+      import('../../mount/start.ts'),
+      import('../parser.ts'),
+    ]);
+    const status = await runningDaemon();
+    io.result(status, render);
+    if (status.version !== version()) {
+      io.warn(`the daemon is naiad ${status.version}, this command is ${version()}: restart it (naiad daemon stop)`);
+    }
+  },
+});
+
+function render({ process: { pid }, since, version, state, mounts, idleSec, rssBytes }: DaemonStatus): string {
+  return [
+    `daemon   process ${pid}, naiad ${version}, since ${since}`,
+    `state    ${state}`,
+    `mounts   ${mounts}`,
+    `memory   ${formatSize(rssBytes)}`,
+    `ends     ${idleSec === undefined ? 'when it is stopped' : `${idleSec} s after its last mount`}`,
+  ].join('\n');
+}

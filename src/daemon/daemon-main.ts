@@ -1,0 +1,41 @@
+// The daemon as `naiad mount` starts it: in the background, for the state directory in argv[2], as DaemonSettings in
+// argv[3] want it. Tells the parent that waits how its start went.
+import { readFileSync } from 'node:fs';
+import { hasCode, NaiadError } from '../base/errors.ts';
+import type { DaemonOutcome, DaemonSettings } from '../mount/start.ts';
+import { encodeError } from '../mount/wire-error.ts';
+import { daemonPaths } from '../store/paths.ts';
+import { openLog } from './log.ts';
+import { serveDaemon } from './serve-daemon.ts';
+
+function tell(outcome: DaemonOutcome): void {
+  // The parent may be gone already; the daemon serves on.
+  if (process.connected) process.send?.(outcome, () => process.connected && process.disconnect());
+}
+
+const [, , state = '', settings = '{}'] = process.argv;
+const { idleSec, log: asked } = JSON.parse(settings) as DaemonSettings;
+process.title = `naiad daemon ${state}`;
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => stop.abort(new NaiadError('CANCELED', `interrupted by ${signal}`)));
+}
+const log = openLog({ ...(asked ?? { level: 'info', format: 'json' }), file: asked?.file ?? daemonPaths(state).log });
+process.on('uncaughtException', (error) => {
+  log.fatal({ stack: error.stack }, 'a defect of naiad');
+  process.exit(1);
+});
+try {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  await serveDaemon({ version, log, idleSec, signal: stop.signal, onReady: () => tell({ ready: true }) });
+  process.exit(0);
+} catch (error) {
+  if (hasCode(error, 'DAEMON_RUNNING')) tell({ busy: true });
+  else {
+    log.error({ error: error instanceof Error ? error.stack : String(error) }, 'the daemon cannot be started');
+    tell({ error: encodeError(error) });
+  }
+  process.exitCode = 1; // What is told goes out first.
+}

@@ -1,0 +1,158 @@
+// The mounts of one state directory, in one process: begun, ended, and taken up again after a predecessor that died.
+import { deferred } from '../base/concurrency.ts';
+import { NaiadError } from '../base/errors.ts';
+import { CacheDirectories } from '../mount/cache-directory.ts';
+import { CachePool } from '../mount/cache-pool.ts';
+import type { MountStatus } from '../mount/mount-api.ts';
+import { isServed, listRecords, type MountRecord } from '../mount/mount-record.ts';
+import type { MountRequest } from '../mount/mount-request.ts';
+import { cleanDead } from '../mount/recover.ts';
+import { ServedMount } from '../mount/serve.ts';
+import type { Log } from './log.ts';
+
+interface Entry {
+  readonly mount: ServedMount;
+  readonly stop: AbortController;
+  readonly ready: Promise<MountStatus>;
+  /** Resolves when nothing of it is left. Never rejects. */
+  readonly ended: Promise<void>;
+  serving: boolean;
+}
+
+export interface DaemonOptions {
+  /** State directory, as `stateRoot` gives it. */
+  readonly state: string;
+  readonly log: Log;
+}
+
+export class Daemon {
+  readonly state: string;
+  readonly #directories = new CacheDirectories();
+  readonly #pool = new CachePool();
+  readonly #log: Log;
+  readonly #entries = new Set<Entry>();
+  #stopping = false;
+
+  constructor({ state, log }: DaemonOptions) {
+    this.state = state;
+    this.#log = log;
+  }
+
+  /** Mounts under way, there, and ending. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Mounts, and resolves when it can be used. Nothing is left when it rejects. @throws NaiadError */
+  async mount(request: MountRequest, signal: AbortSignal): Promise<MountStatus> {
+    if (this.#stopping) throw new NaiadError('CANCELED', 'the daemon is stopping');
+    const entry = this.#begin(request);
+    const onAbort = () => entry.stop.abort(new NaiadError('CANCELED', 'who asked for the mount is gone'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      return await entry.ready;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Every mount that can be used. */
+  list(): MountStatus[] {
+    return this.#serving().map(({ mount }) => mount.status());
+  }
+
+  /** @throws NaiadError NOT_MOUNTED. */
+  find(id: string): ServedMount {
+    return this.#find(id).mount;
+  }
+
+  /** Ends a mount, or one that is just being made, and resolves when nothing of it is left; after a lazy one, nothing but
+   *  its last users. @throws NaiadError NOT_MOUNTED, MOUNTPOINT_BUSY, … */
+  async unmount(id: string, options: { readonly lazy: boolean }): Promise<void> {
+    const entry = this.#find(id);
+    if (!entry.serving) entry.stop.abort(new NaiadError('CANCELED', 'unmounted before it was ready'));
+    else await entry.mount.unmount(options);
+    if (!options.lazy) return await entry.ended;
+    while (entry.mount.claimed) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
+  /** Takes up what a dead predecessor left. What cannot go on is unmounted and mounted anew, in the background. */
+  async recover(): Promise<void> {
+    for (const record of listRecords(this.state)) {
+      if (isServed(record)) continue;
+      const { request, mountpoint, process, ready } = record;
+      try {
+        await cleanDead(this.state, record, { lazy: true });
+      } catch (error) {
+        if (!(error instanceof NaiadError)) throw error;
+        this.#log.error({ mountpoint, error: error.message }, 'a mount of a dead daemon cannot be cleaned up');
+        continue;
+      }
+      const who = { mountpoint, image: record.image, pid: process.pid };
+      if (!request || !ready || request.owner) this.#log.warn(who, 'a mount of a dead daemon was removed');
+      else this.#mountAnew(record, request);
+    }
+  }
+
+  #mountAnew(record: MountRecord, request: MountRequest): void {
+    const { mountpoint, image, process } = record;
+    const why = `Mounted anew: the daemon that served it (process ${process.pid}) died, and files that were open then are lost.`;
+    this.#log.warn({ mountpoint, image, pid: process.pid }, why);
+    this.#begin(request, [why]).ready.catch(() => undefined); // Logged where it ends.
+  }
+
+  /** Unmounts everything, if need be from under its users, and resolves when nothing is left. */
+  async stop(reason: NaiadError): Promise<void> {
+    this.#stopping = true;
+    for (const entry of this.#entries) entry.stop.abort(reason);
+    await Promise.all([...this.#entries].map(({ ended }) => ended));
+  }
+
+  #begin(request: MountRequest, why: readonly string[] = []): Entry {
+    const mount = new ServedMount(
+      request,
+      { state: this.state, directories: this.#directories, pool: this.#pool },
+      why,
+    );
+    const stop = new AbortController();
+    const ready = deferred<MountStatus>();
+    const ended = this.#serve(mount, stop.signal, () => {
+      entry.serving = true;
+      ready.resolve(mount.status());
+    }).then(
+      () => this.#log.info({ mountpoint: request.mountpoint }, 'unmounted'),
+      (error: unknown) => {
+        const { code, message } = error instanceof NaiadError ? error : { code: 'BUG', message: String(error) };
+        this.#log.error({ mountpoint: request.mountpoint, image: request.image, code }, message);
+        ready.reject(error); // Of one that was ready, nobody hears any more.
+      },
+    );
+    const entry: Entry = { mount, stop, ready: ready.promise, serving: false, ended };
+    this.#entries.add(entry);
+    void ended.finally(() => this.#entries.delete(entry));
+    return entry;
+  }
+
+  async #serve(mount: ServedMount, signal: AbortSignal, onReady: () => void): Promise<void> {
+    try {
+      await mount.start(signal);
+      const { mountpoint, image, driver } = mount.record;
+      this.#log.info({ mountpoint, image, driver }, 'mounted');
+      onReady();
+      await mount.waitForEnd(signal);
+    } finally {
+      await mount.cleanUp();
+    }
+  }
+
+  #serving(): Entry[] {
+    return [...this.#entries].filter(({ serving, mount }) => serving && mount.claimed);
+  }
+
+  #find(id: string): Entry {
+    const found = [...this.#entries].find(({ mount }) => mount.record.id === id && mount.claimed);
+    if (found) return found;
+    throw new NaiadError('NOT_MOUNTED', `no mount has the id ${id}`, { hint: 'naiad status --json lists them.' });
+  }
+}

@@ -1,0 +1,137 @@
+// A daemon from its lock to its last mount: one a state directory.
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NaiadError } from '../base/errors.ts';
+import { thisProcess } from '../base/process-identity.ts';
+import { containerFacts } from '../mount/container-facts.ts';
+import type { DaemonStatus } from '../mount/mount-api.ts';
+import type { MountRequest } from '../mount/mount-request.ts';
+import { cleanStaleRuns } from '../mount/run-container.ts';
+import { daemonRunning, mountNamespaceOf } from '../mount/start.ts';
+import { stateRoot } from '../mount/state-root.ts';
+import { takeOwnerLock } from '../store/owner-lock.ts';
+import { daemonPaths } from '../store/paths.ts';
+import { Daemon } from './daemon.ts';
+import { type ApiServer, type Call, type Route, serveApi } from './http-api.ts';
+import type { Log } from './log.ts';
+
+export interface ServeDaemonOptions {
+  readonly version: string;
+  readonly log: Log;
+  /** Seconds without a mount or a call after which it ends; undefined: never. */
+  readonly idleSec?: number | undefined;
+  readonly signal: AbortSignal;
+  /** Called once it answers. */
+  readonly onReady: (status: DaemonStatus) => void;
+}
+
+const TICK_MS = 250;
+/** Containers whose `naiad run` was killed are looked for so often. */
+const STALE_RUNS_MS = 2000;
+
+/**
+ * Serves until `signal`, a call to stop, or idleness; then nothing of it is mounted.
+ * @throws NaiadError DAEMON_RUNNING when another one serves the state directory.
+ */
+export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
+  const { log } = options;
+  const state = stateRoot();
+  const paths = daemonPaths(state);
+  const lock = takeOwnerLock(paths.lock);
+  if ('owner' in lock) {
+    throw daemonRunning(lock.owner.pid, state);
+  }
+  using _lock = lock;
+  const daemon = new Daemon({ state, log });
+  const stop = new AbortController();
+  const onAbort = () => stop.abort(options.signal.reason);
+  options.signal.addEventListener('abort', onAbort, { once: true });
+  if (options.signal.aborted) onAbort();
+  await daemon.recover();
+  const status = statusOf(daemon, options);
+  const api = await serveApi(paths.socket, routesOf(daemon, status, stop));
+  log.info({ state, version: options.version }, 'serving');
+  options.onReady(status());
+  try {
+    await untilOver(daemon, { api, lock, stop: stop.signal, idleSec: options.idleSec, log });
+  } finally {
+    log.info({ mounts: daemon.size }, 'stopping');
+    const reason = stop.signal.aborted ? stop.signal.reason : undefined;
+    const why = reason instanceof NaiadError ? reason : new NaiadError('CANCELED', 'the daemon was stopped');
+    await daemon.stop(why);
+    await api[Symbol.asyncDispose]();
+    log.info('stopped');
+  }
+}
+
+function statusOf(daemon: Daemon, { version, idleSec }: ServeDaemonOptions): () => DaemonStatus {
+  const fixed = {
+    version,
+    process: thisProcess(),
+    since: new Date().toISOString(),
+    state: daemon.state,
+    mountNamespace: mountNamespaceOf(),
+    idleSec,
+  };
+  return () => ({ ...fixed, mounts: daemon.size, rssBytes: process.memoryUsage.rss() });
+}
+
+function routesOf(daemon: Daemon, status: () => DaemonStatus, stop: AbortController): ReadonlyMap<string, Route> {
+  return new Map<string, Route>([
+    ['GET /v1/daemon', status],
+    ['POST /v1/daemon/stop', () => stop.abort(new NaiadError('CANCELED', 'the daemon was asked to stop'))],
+    ['GET /v1/mounts', () => daemon.list()],
+    ['POST /v1/mounts', ({ body, signal }) => daemon.mount(requestOf(body), signal)],
+    ['GET /v1/mounts/:id', ({ id }) => daemon.find(id).status()],
+    ['POST /v1/mounts/:id/unmount', ({ id, body }) => daemon.unmount(id, { lazy: body.lazy === true })],
+    ['POST /v1/mounts/:id/container', ({ id, body }) => containerFacts(daemon.find(id), textOf(body, 'user'))],
+  ]);
+}
+
+/** @throws NaiadError USAGE where the body is no request. */
+function requestOf(body: Call['body']): MountRequest {
+  const [image, mountpoint] = [textOf(body, 'image'), textOf(body, 'mountpoint')];
+  if (image === undefined || mountpoint === undefined || resolve(mountpoint) !== mountpoint) {
+    throw new NaiadError('USAGE', 'a mount needs "image" and "mountpoint", an absolute path');
+  }
+  return {
+    ...(body as unknown as MountRequest),
+    image,
+    mountpoint,
+    driver: (body.driver ?? 'auto') as MountRequest['driver'],
+    readWrite: body.readWrite === true,
+  };
+}
+
+function textOf(body: Call['body'], name: string): string | undefined {
+  const value = body[name];
+  if (value === undefined || typeof value === 'string') return value;
+  throw new NaiadError('USAGE', `"${name}" is no text`);
+}
+
+interface Running {
+  readonly api: ApiServer;
+  readonly lock: { isHeld(): boolean };
+  readonly stop: AbortSignal;
+  readonly idleSec: number | undefined;
+  readonly log: Log;
+}
+
+/** Resolves when it should end: asked to, idle for long enough, or its state directory gone. */
+async function untilOver(daemon: Daemon, { api, lock, stop, idleSec, log }: Running): Promise<void> {
+  let busyAt = performance.now();
+  let runsAt = busyAt;
+  while (!stop.aborted) {
+    await sleep(TICK_MS, undefined, { signal: stop }).catch(() => undefined);
+    const now = performance.now();
+    if (daemon.size > 0 || api.active > 0) busyAt = now;
+    if (idleSec !== undefined && now - busyAt >= idleSec * 1000) return;
+    if (!api.isThere() || !lock.isHeld()) {
+      log.error('the state directory was removed or taken by another daemon');
+      return;
+    }
+    if (now - runsAt < STALE_RUNS_MS) continue;
+    runsAt = now;
+    await cleanStaleRuns(daemon.state);
+  }
+}

@@ -1,0 +1,113 @@
+// One cache object per device in a process, however many mounts read it: what one of them fetches is there for all, and a
+// chunk that several want at once is fetched once. Devices are the same when all that images say of their chunks is.
+import { createHash } from 'node:crypto';
+import type { BlobReader } from '../backend/blob-reader.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
+import { ChunkCache, type ChunkCacheOptions } from '../cache/chunk-cache.ts';
+import { claimsOf } from '../cache/claims.ts';
+import type { Device } from '../image/device.ts';
+import { blobCacheFiles } from '../store/paths.ts';
+import type { CacheDirectory } from './cache-directory.ts';
+
+export interface PooledOptions {
+  readonly directory: CacheDirectory;
+  readonly device: Device;
+  /** Of the mount that asks: used until that mount lets go. */
+  readonly reader: BlobReader;
+}
+
+/** A share of a cache. Disposing gives it back; the last one closes the cache. */
+export interface PooledCache extends AsyncDisposable {
+  readonly cache: ChunkCache;
+}
+
+interface Entry {
+  readonly readers: Set<BlobReader>;
+  readonly opened: Promise<ChunkCache>;
+}
+
+export class CachePool {
+  readonly #entries = new Map<string, Entry>();
+
+  /** @throws what opening the cache throws. */
+  async open({ directory, device, reader }: PooledOptions): Promise<PooledCache> {
+    const key = keyOf(directory.path, device);
+    const entry = this.#entries.get(key) ?? this.#newEntry(key, directory, device);
+    const own = { name: reader.name, readAt: reader.readAt.bind(reader) };
+    entry.readers.add(own); // Before anything is awaited: an entry without readers is given up.
+    try {
+      return { cache: await entry.opened, [Symbol.asyncDispose]: () => this.#release(key, entry, own) };
+    } catch (error) {
+      entry.readers.delete(own);
+      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+      throw error;
+    }
+  }
+
+  /** Caches that are open. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  #newEntry(key: string, { path, space }: CacheDirectory, device: Device): Entry {
+    const readers = new Set<BlobReader>();
+    const options: ChunkCacheOptions = {
+      device,
+      reader: anyOf(readers, device.blobId),
+      filesOf: (blobId, variant) => blobCacheFiles(path, blobId, variant),
+      space,
+    };
+    const entry = { readers, opened: ChunkCache.open(options) };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  async #release(key: string, entry: Entry, reader: BlobReader): Promise<void> {
+    if (!entry.readers.delete(reader) || entry.readers.size > 0) return;
+    this.#entries.delete(key);
+    const cache = await entry.opened;
+    await cache[Symbol.asyncDispose]();
+  }
+}
+
+/** Reads through the oldest of `readers`, and through the next where that one is refused or was closed meanwhile. */
+function anyOf(readers: ReadonlySet<BlobReader>, blobId: string): BlobReader {
+  return {
+    name: `shared(${blobId})`,
+    async readAt(range, signal) {
+      let failure: unknown;
+      for (const reader of [...readers]) {
+        if (!readers.has(reader)) continue;
+        try {
+          return await reader.readAt(range, signal);
+        } catch (error) {
+          failure ??= error;
+          const open = readers.has(reader);
+          if (open && !hasCode(error, 'BLOB_NOT_FOUND', 'ACCESS_DENIED', 'PERMISSION')) throw error;
+        }
+      }
+      throw failure ?? new NaiadError('CANCELED', `the last mount of blob ${blobId} has ended`);
+    },
+  };
+}
+
+/** Numbers hashed at once; even. */
+const KEY_BLOCK = 8192;
+
+function keyOf(directory: string, device: Device): string {
+  const { blobId, size, compressor, digester, chunks } = device;
+  const place = JSON.stringify([directory, blobId, size, compressor, digester, chunks.count]);
+  const hash = createHash('sha256').update(place).update(claimsOf(device));
+  // Where the chunks are in the stored blob is not among the claims.
+  const places = new Float64Array(KEY_BLOCK);
+  let filled = 0;
+  for (let index = 0; index < chunks.count; index++) {
+    if (!chunks.present(index)) continue;
+    places[filled++] = chunks.compressedOffset(index);
+    places[filled++] = chunks.compressedSize(index);
+    if (filled < KEY_BLOCK) continue;
+    hash.update(places);
+    filled = 0;
+  }
+  return hash.update(places.subarray(0, filled)).digest('hex');
+}

@@ -1,0 +1,57 @@
+// What a user asks for, in words that mean the same in any process and working directory.
+import { resolve } from 'node:path';
+import type { ProcessIdentity } from '../base/process-identity.ts';
+import { parseSizeMax } from '../cache/size-max.ts';
+import { cacheDir } from '../store/paths.ts';
+import { formatPlace, locate } from '../transport/locate.ts';
+import type { DriverName } from './driver.ts';
+import type { FetchRequest } from './fetch-request.ts';
+import { resolveMountpoint } from './mountpoint.ts';
+
+export interface MountRequest extends FetchRequest {
+  /** Reference of a converted image. */
+  readonly image: string;
+  readonly mountpoint: string;
+  readonly driver: DriverName | 'auto';
+  readonly readWrite: boolean;
+  /** Keeps what is written below this directory. Only with `readWrite`. */
+  readonly upper?: string | undefined;
+  readonly platform?: string | undefined;
+  /** Made for each request, so that whoever gives up can see that it is gone. */
+  readonly requestId?: string | undefined;
+  /** The mount is for this process alone: a container's, which cannot go on after a crash. */
+  readonly owner?: ProcessIdentity | undefined;
+  /** Of the one who asks, for credentials: the daemon may have been started with another. Never written down whole. */
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Variables that say where credential files are, and are none themselves. */
+const PLACES = ['HOME', 'PATH', 'DOCKER_CONFIG', 'REGISTRY_AUTH_FILE', 'XDG_RUNTIME_DIR', 'XDG_CONFIG_HOME'];
+
+/** `request` as it may be written down: with no variable that could be a secret. */
+export function withoutSecrets(request: MountRequest): MountRequest {
+  const { environment = {} } = request;
+  const kept = Object.entries(environment).filter(([name]) => PLACES.includes(name));
+  return { ...request, environment: Object.fromEntries(kept) };
+}
+
+/** `request` with absolute paths and this process' environment. @throws NaiadError REFERENCE_INVALID, MOUNTPOINT_INVALID. */
+export function absoluteRequest(request: MountRequest): MountRequest {
+  const place = locate(request.image);
+  const image =
+    'directory' in place
+      ? { ...place, directory: resolve(place.directory) }
+      : 'file' in place
+        ? { ...place, file: resolve(place.file) }
+        : place;
+  const size = process.env.NAIAD_CACHE_SIZE;
+  return {
+    ...request,
+    image: formatPlace(image),
+    mountpoint: resolveMountpoint(request.mountpoint),
+    upper: request.upper === undefined ? undefined : resolve(request.upper),
+    cache: cacheDir(request.cache),
+    cacheSizeMax: request.cacheSizeMax ?? (size ? parseSizeMax(size) : undefined),
+    environment: { ...process.env } as Record<string, string>,
+  };
+}
