@@ -1,16 +1,7 @@
 // Descriptors of the FUSE device in this process. libfuse 2 does not mark its own close-on-exec: a child that kept one would
 // keep the mount's connection open when this process dies, and its readers would wait for ever instead of getting an error.
 // So a process that serves mounts starts no program that lives long.
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-} from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 
