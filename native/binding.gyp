@@ -25,6 +25,16 @@
       "cflags!": ["-std=gnu++17"],
       "cflags_cc!": ["-std=gnu++17"],
       "cflags_cc": ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fno-exceptions"]
+    },
+    {
+      "target_name": "naiad-prober",
+      "type": "executable",
+      "sources": ["src/bench/prober.cc"],
+      "cflags!": ["-std=gnu++17"],
+      "cflags_cc!": ["-std=gnu++17"],
+      "cflags_cc": ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti"],
+      "ldflags!": ["-rdynamic"],
+      "ldflags": ["-static-libstdc++", "-static-libgcc"]
     }
   ]
 }

@@ -1,5 +1,4 @@
 // How fast images are converted: the built command, as a process of its own for each run, as users run it.
-import { spawn } from 'node:child_process';
 import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { createSpool } from '../store/spool.ts';
+import { runCommand } from './command.ts';
 import { type Spread, spreadOf } from './statistics.ts';
 
 export interface ConvertBenchOptions {
@@ -138,31 +138,9 @@ async function runConvert(
   target: string,
 ): Promise<{ output: ConvertOutput; processSeconds: number }> {
   const start = performance.now();
-  const child = spawn(process.execPath, [COMMAND, 'convert', '--json', ...flags, source, target], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
   // The command cleans up after itself when it is asked to end.
-  const stop = () => child.kill('SIGTERM');
-  signal.addEventListener('abort', stop);
-  try {
-    const [stdout, stderr, code] = await Promise.all([
-      textOf(child.stdout),
-      textOf(child.stderr),
-      new Promise<number | null>((resolve, reject) => {
-        child.on('error', reject);
-        child.on('close', resolve);
-      }),
-    ]);
-    throwIfAborted(signal);
-    if (code !== 0) throw new NaiadError('COMMAND_FAILED', `naiad convert ended with ${code}: ${stderr.trim()}`);
-    return { output: JSON.parse(stdout) as ConvertOutput, processSeconds: (performance.now() - start) / 1000 };
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-}
-
-async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {
-  const pieces: Buffer[] = [];
-  for await (const piece of stream) pieces.push(piece);
-  return Buffer.concat(pieces).toString();
+  const { stdout } = await runCommand(process.execPath, [COMMAND, 'convert', '--json', ...flags, source, target], {
+    signal,
+  });
+  return { output: JSON.parse(stdout) as ConvertOutput, processSeconds: (performance.now() - start) / 1000 };
 }

@@ -99,6 +99,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/bench-convert.ts'),
   },
   {
+    name: 'bench read',
+    summary: 'Measure how fast files of a mounted image are, by driver',
+    load: () => import('./commands/bench-read.ts'),
+  },
+  {
     name: 'demo',
     summary: 'Show all of it on an image made of this machine’s own Node',
     load: () => import('./commands/demo.ts'),

@@ -1,4 +1,5 @@
 // The addon: where it is looked for, and what it means when it is not there. Its operations answer with 0 or an errno.
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { NaiadError } from '../base/errors.ts';
@@ -34,6 +35,7 @@ export interface PassedMessage {
 }
 
 const PACKAGE_ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const BUILD_HINT = `Build it with \`node ${PACKAGE_ROOT}scripts/setup.mjs\`; that needs g++, make and python3.`;
 /** Another build of it, for sanitizers. */
 const ADDON_PATH = process.env.NAIAD_ADDON || `${PACKAGE_ROOT}native/build/Release/naiad.node`;
 
@@ -45,8 +47,15 @@ export function loadAddon(): Addon {
   if ('addon' in loaded) return loaded.addon;
   throw new NaiadError('ADDON_MISSING', `the native addon cannot be loaded from ${ADDON_PATH}`, {
     cause: loaded.problem,
-    hint: `Build it with \`node ${PACKAGE_ROOT}scripts/setup.mjs\`; that needs g++, make and python3.`,
+    hint: BUILD_HINT,
   });
+}
+
+/** The path of a program built beside the addon. @throws NaiadError ADDON_MISSING when it was not built. */
+export function nativeProgram(name: string): string {
+  const path = `${PACKAGE_ROOT}native/build/Release/${name}`;
+  if (existsSync(path)) return path;
+  throw new NaiadError('ADDON_MISSING', `${path} is not built`, { hint: BUILD_HINT });
 }
 
 function tryLoad(): { readonly addon: Addon } | { readonly problem: unknown } {

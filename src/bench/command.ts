@@ -1,0 +1,52 @@
+// Programs that a benchmark starts: its own command, mkfs, the prober.
+import { spawn } from 'node:child_process';
+import { throwIfAborted } from '../base/concurrency.ts';
+import { NaiadError } from '../base/errors.ts';
+
+export interface CommandOptions {
+  readonly signal: AbortSignal;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Exit codes that are not a failure; 0 alone when not given. */
+  readonly okay?: readonly number[];
+}
+
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `command` to its end; SIGTERM when `signal` fires. @throws NaiadError COMMAND_FAILED with what it said, CANCELED */
+export async function runCommand(
+  command: string,
+  args: readonly string[],
+  { signal, env = process.env, okay = [0] }: CommandOptions,
+): Promise<CommandResult> {
+  throwIfAborted(signal);
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+  const stop = () => child.kill('SIGTERM');
+  signal.addEventListener('abort', stop);
+  try {
+    const [stdout, stderr, code] = await Promise.all([
+      textOf(child.stdout),
+      textOf(child.stderr),
+      new Promise<number | null>((resolve, reject) => {
+        child.on('error', (cause) => {
+          reject(new NaiadError('COMMAND_FAILED', `${command} cannot be run: ${cause.message}`, { cause }));
+        });
+        child.on('close', resolve);
+      }),
+    ]);
+    throwIfAborted(signal);
+    if (code !== null && okay.includes(code)) return { code, stdout, stderr };
+    throw new NaiadError('COMMAND_FAILED', `${command} ${args[0] ?? ''} ended with ${code}: ${stderr.trim()}`);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {
+  const pieces: Buffer[] = [];
+  for await (const piece of stream) pieces.push(piece);
+  return Buffer.concat(pieces).toString();
+}

@@ -1,0 +1,134 @@
+// The file systems that `naiad bench read` compares, all with the same tree: ext4, the floor, and each driver's mount.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { hasCode, NaiadError } from '../base/errors.ts';
+import { runCommand } from './command.ts';
+
+export interface ReadTarget extends AsyncDisposable {
+  readonly name: string;
+  /** What it is, in a line. */
+  readonly what: string;
+  /** Where its tree is seen. */
+  readonly root: string;
+}
+
+export interface TargetPlace {
+  /** A directory of this target's own. */
+  readonly dir: string;
+  readonly signal: AbortSignal;
+}
+
+const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
+const FLOOR_SOURCE = fileURLToPath(new URL('../../../native/src/bench/floor.cc', import.meta.url));
+const FLOOR_WAIT_MS = 30_000;
+
+/** Runs `naiad ARGS` with cache and state below `dir`. */
+export async function runNaiad(args: readonly string[], { dir, signal }: TargetPlace): Promise<string> {
+  const env = { ...process.env, NAIAD_CACHE: join(dir, 'cache'), NAIAD_STATE: join(dir, 'state') };
+  return (await runCommand(process.execPath, [COMMAND, ...args], { signal, env })).stdout;
+}
+
+/**
+ * A copy of `tree` in an ext4 of its own on a loop device: what holds its bytes is the page cache of the image file, as
+ * it is the page cache of the cache files for a mount. Where that cannot be had, `tree` itself.
+ */
+export async function ext4Target(tree: string, place: TargetPlace): Promise<ReadTarget> {
+  const image = join(place.dir, 'ext4.img');
+  const root = join(place.dir, 'ext4');
+  mkdirSync(root);
+  try {
+    const used = (await runCommand('du', ['-s', '--block-size=1M', tree], place)).stdout;
+    const files = (await runCommand('du', ['-s', '--inodes', tree], place)).stdout;
+    const inodes = Number.parseInt(files, 10) + 1000;
+    // Room for the inode tables, the journal and directories that ext4 packs less tightly.
+    const megabytes = Math.ceil(Number.parseInt(used, 10) * 1.2 + inodes / 2048) + 128;
+    await runCommand('mke2fs', ['-q', '-t', 'ext4', '-N', `${inodes}`, '-d', tree, image, `${megabytes}M`], place);
+    await runCommand('mount', ['-o', 'loop,ro,noatime', image, root], place);
+  } catch (error) {
+    if (!hasCode(error, 'COMMAND_FAILED')) throw error;
+    const what = `a plain directory: ${error.message.split('\n')[0]}`;
+    return { name: 'ext4', what, root: tree, [Symbol.asyncDispose]: () => Promise.resolve() };
+  }
+  return { name: 'ext4', what: 'ext4 on a loop device', root, [Symbol.asyncDispose]: () => unmount(root) };
+}
+
+/** The C++ program over libfuse 3, compiled here. @throws NaiadError COMMAND_FAILED when it cannot be. */
+export async function floorTarget(tree: string, place: TargetPlace): Promise<ReadTarget> {
+  const program = join(place.dir, 'naiad-floor');
+  const root = join(place.dir, 'floor');
+  mkdirSync(root);
+  await compileFloor(program, place.signal);
+  const child = spawn(program, [tree, root], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const exited = once(child, 'exit');
+  await untilMounted(root, child);
+  return {
+    name: 'floor',
+    what: 'a minimal file system in C++ over libfuse 3',
+    root,
+    async [Symbol.asyncDispose]() {
+      await unmount(root);
+      await exited;
+    },
+  };
+}
+
+async function compileFloor(program: string, signal: AbortSignal): Promise<void> {
+  try {
+    const flags = (await runCommand('pkg-config', ['--cflags', '--libs', 'fuse3'], { signal })).stdout
+      .trim()
+      .split(/\s+/);
+    await runCommand('c++', ['-std=c++20', '-O2', FLOOR_SOURCE, '-o', program, ...flags], { signal });
+  } catch (cause) {
+    if (!hasCode(cause, 'COMMAND_FAILED')) throw cause;
+    throw new NaiadError('COMMAND_FAILED', 'the floor cannot be compiled', {
+      cause,
+      hint: 'Debian and Ubuntu: apt-get install g++ pkg-config libfuse3-dev.',
+    });
+  }
+}
+
+async function untilMounted(root: string, child: ChildProcess): Promise<void> {
+  const { dev } = lstatSync(join(root, '..'));
+  for (const end = Date.now() + FLOOR_WAIT_MS; Date.now() < end; await sleep(10)) {
+    if (child.exitCode !== null) break;
+    if (lstatSync(root).dev !== dev) return;
+  }
+  child.kill('SIGKILL');
+  throw new NaiadError('COMMAND_FAILED', `the floor was not mounted on ${root}`);
+}
+
+/** `image` by `driver`, with every chunk in its cache. @throws NaiadError COMMAND_FAILED with what the command said. */
+export async function driverTarget(image: string, driver: string, place: TargetPlace): Promise<ReadTarget> {
+  const root = join(place.dir, 'mnt');
+  mkdirSync(root, { recursive: true });
+  const mount = () => runNaiad(['mount', '--quiet', `--driver=${driver}`, image, root], place);
+  const umount = () => runNaiad(['umount', '--quiet', root], { ...place, signal: new AbortController().signal });
+  await mount();
+  try {
+    await runCommand('tar', ['-cf', '/dev/zero', '--one-file-system', '-C', root, '.'], place);
+  } finally {
+    await umount();
+  }
+  // Mounted anew, it knows from the start that it is complete.
+  await mount();
+  return {
+    name: driver,
+    what: `naiad mount --driver=${driver}, complete`,
+    root,
+    [Symbol.asyncDispose]: () => wait(umount()),
+  };
+}
+
+async function wait(done: Promise<unknown>): Promise<void> {
+  await done;
+}
+
+async function unmount(root: string): Promise<void> {
+  const { signal } = new AbortController();
+  await runCommand('umount', [root], { signal });
+  rmSync(root, { recursive: true });
+}
