@@ -55,6 +55,7 @@ export const CODES = {
 
   ACCESS_DENIED: { kind: 'denied', doc: 'the registry refused; the message says whether credentials were sent' },
   CREDENTIALS_INVALID: { kind: 'usage', doc: 'a credentials file cannot be read or is malformed' },
+  CONFIG_INVALID: { kind: 'usage', doc: 'a configuration file or variable is malformed' },
   PERMISSION: { kind: 'denied', doc: 'the operating system refused' },
   REGISTRY_UNAVAILABLE: { kind: 'unavailable', doc: 'the registry cannot be reached or keeps failing' },
   ADDRESS_BUSY: { kind: 'busy', doc: 'another program listens on the address' },

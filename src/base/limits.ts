@@ -92,6 +92,10 @@ export const CREDENTIALS_SIZE_MAX = 1 * MiB;
 export const HELPER_TIMEOUT_MS = 30_000;
 /** Tokens of clouds have a few kilobytes. */
 export const HELPER_OUTPUT_SIZE_MAX = 256 * KiB;
+/** A hosts.toml names a few mirrors. */
+export const HOSTS_FILE_SIZE_MAX = 256 * KiB;
+/** A mirror that failed is not asked for so long; then it is tried again. */
+export const MIRROR_REST_MS = 30_000;
 /** Members of an image archive: a few for each layer. */
 export const ARCHIVE_MEMBERS_MAX = 100_000;
 /** The uncompressed layer that holds the bootstrap, and whatever else its tar carries. */

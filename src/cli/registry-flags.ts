@@ -3,20 +3,30 @@ import type { Argv } from 'yargs';
 import type { RegistryOptions } from '../registry/transport.ts';
 
 export function registryFlags<T>(parser: Argv<T>) {
-  return parser.option('authfile', {
-    type: 'string',
-    describe: 'File with the credentials, instead of the usual ones',
-  });
+  return parser
+    .option('authfile', { type: 'string', describe: 'File with the credentials, instead of the usual ones' })
+    .option('certs-dir', { type: 'string', describe: 'Directory with HOST/hosts.toml and HOST/*.crt' })
+    .option('plain-http', { type: 'boolean', describe: 'Speak to registries without TLS' })
+    .option('insecure-skip-verify', { type: 'boolean', describe: 'Do not check certificates' });
 }
 
 export interface RegistryFlags {
   readonly authfile: string | undefined;
+  readonly 'certs-dir': string | undefined;
+  readonly 'plain-http': boolean | undefined;
+  readonly 'insecure-skip-verify': boolean | undefined;
 }
 
 /** As the transports take them. */
-export function readRegistryFlags({ authfile }: RegistryFlags): {
+export function readRegistryFlags(flags: RegistryFlags): {
   readonly registry: RegistryOptions;
   readonly authFile: string | undefined;
 } {
-  return { registry: { authFile: authfile }, authFile: authfile };
+  const registry = {
+    authFile: flags.authfile,
+    certsDir: flags['certs-dir'],
+    plainHttp: flags['plain-http'],
+    insecureSkipVerify: flags['insecure-skip-verify'],
+  };
+  return { registry, authFile: registry.authFile };
 }

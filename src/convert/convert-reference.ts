@@ -1,7 +1,7 @@
 // A conversion between places as a user names them.
 import { NaiadError } from '../base/errors.ts';
 import { formatPlace, locate } from '../transport/locate.ts';
-import { openSource, openTarget } from '../transport/open.ts';
+import { type OpenOptions, openSource, openTarget } from '../transport/open.ts';
 import { type ConvertHooks, type ConvertReport, convert } from './convert.ts';
 import { directoryInput, imageInput } from './inputs.ts';
 import { type BuildOptions, checkBuildOptions } from './options.ts';
@@ -9,6 +9,8 @@ import { type BuildOptions, checkBuildOptions } from './options.ts';
 export interface ReferenceOptions extends BuildOptions {
   /** `os/architecture[/variant]`: which image of an index, or what a root directory is for. */
   readonly platform?: string | undefined;
+  /** How registries are reached. */
+  readonly registry?: OpenOptions['registry'];
 }
 
 export interface ReferenceReport extends ConvertReport {
@@ -28,8 +30,9 @@ export async function convertReference(
   hooks: ConvertHooks,
 ): Promise<ReferenceReport> {
   checkBuildOptions(options);
-  const { platform } = options;
+  const { platform, registry } = options;
   const { signal } = hooks;
+  const opening = { signal, ...(registry ? { registry } : {}) };
   const place = locate(from);
   if (formatPlace(place) === formatPlace(locate(to))) {
     throw new NaiadError('USAGE', `${from} is source and target`, {
@@ -38,13 +41,13 @@ export async function convertReference(
   }
   if (place.transport === 'dir') {
     const input = directoryInput(place.root, { platform, signal });
-    await using target = await openTarget(to, { signal });
+    await using target = await openTarget(to, opening);
     const report = await convert(input, target, options, hooks);
     return { source: formatPlace(place), target: target.name, ...report };
   }
-  await using source = await openSource(place, { signal });
+  await using source = await openSource(place, opening);
   const input = await imageInput(source, { platform, signal });
-  await using target = await openTarget(to, { signal });
+  await using target = await openTarget(to, opening);
   const report = await convert(input, target, options, hooks);
   return { source: source.name, target: target.name, ...report };
 }

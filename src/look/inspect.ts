@@ -8,7 +8,7 @@ import { BLOB_FEATURES, SUPER_FLAGS } from '../format/rafs/records.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { openConvertedImage } from '../transport/image.ts';
 import { locate } from '../transport/locate.ts';
-import { openSource } from '../transport/open.ts';
+import { type OpenOptions, openSource } from '../transport/open.ts';
 import { readConfig, resolveImage } from '../transport/resolve.ts';
 
 export interface InspectedBlob {
@@ -48,9 +48,8 @@ export interface Inspection {
   readonly bootstrap?: InspectedBootstrap;
 }
 
-export interface InspectOptions {
+export interface InspectOptions extends OpenOptions {
   readonly platform?: string | undefined;
-  readonly signal?: AbortSignal;
 }
 
 /** @throws NaiadError as opening the image does */

@@ -19,6 +19,8 @@ export interface AuthenticatorOptions {
   readonly host: string;
   /** Of the registry's API. */
   readonly origin: URL;
+  /** The address that only says who may come in. */
+  readonly ping: URL;
   readonly credentials: CredentialSource;
   readonly secrets: Secrets;
   /** Follows redirects, knows no authentication. */
@@ -115,7 +117,7 @@ export class Authenticator {
     if (own && !wasSent) return this.#supported(own);
     const ping = await this.#options.send({
       method: 'GET',
-      url: new URL('/v2/', this.#options.origin),
+      url: this.#options.ping,
       headers: {},
       signal,
     });

@@ -11,6 +11,8 @@ export interface ManifestName {
   readonly repository: string;
   /** A tag or a digest. */
   readonly selector: string;
+  /** Asked where it is pushed to, not of mirrors. */
+  readonly fresh?: boolean;
 }
 
 function call(name: ManifestName, method: Call['method'], signal: AbortSignal | undefined): Call {
@@ -19,7 +21,8 @@ function call(name: ManifestName, method: Call['method'], signal: AbortSignal | 
     method,
     path: `/v2/${name.repository}/manifests/${name.selector}`,
     repository: name.repository,
-    actions: method === 'PUT' ? 'pull,push' : 'pull',
+    actions: method === 'PUT' || name.fresh ? 'pull,push' : 'pull',
+    ...(method === 'PUT' || name.fresh || isDigest(name.selector) ? {} : { capability: 'resolve' as const }),
     what: `manifest of ${name.repository}${separator}${name.selector}`,
     notFound: 'IMAGE_NOT_FOUND',
     headers: { accept: MANIFEST_ACCEPT },
@@ -95,7 +98,7 @@ export async function putManifest(
 
 /** Removes a manifest by digest, or a tag; false where the registry does not allow it. */
 export async function deleteManifest(registry: Registry, name: ManifestName, signal?: AbortSignal): Promise<boolean> {
-  const asked: Call = { ...call(name, 'DELETE', signal), actions: 'delete' };
+  const asked: Call = { ...call({ ...name, fresh: true }, 'DELETE', signal), actions: 'delete' };
   return await registry.ask(asked, [200, 202, 204, 400, 401, 403, 404, 405, 501], async (response) => {
     discard(response);
     return response.status < 300;

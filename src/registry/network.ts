@@ -1,5 +1,5 @@
 // The innermost exchange: undici, and what its failures mean to a user.
-import { type Agent, request as undiciRequest } from 'undici';
+import { type Dispatcher, request as undiciRequest } from 'undici';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { REGISTRY_IDLE_TIMEOUT_MS } from '../base/limits.ts';
@@ -10,11 +10,11 @@ import { displayUrl, type Exchange, type HttpRequest, TransientFailure } from '.
 const REST_SIZE_MAX = 64 * KiB;
 
 /** Sends requests as they are: nothing is followed, retried or added but a name of ours. */
-export function throughNetwork(agent: Agent): Exchange {
+export function throughNetwork(pool: Dispatcher): Exchange {
   return async (request) => {
     try {
       const answer = await undiciRequest(request.url, {
-        dispatcher: agent,
+        dispatcher: pool,
         method: request.method,
         headers: headersOf(request),
         body: request.body ? (request.body.open() as Uint8Array) : null,
@@ -69,11 +69,15 @@ const HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
   [/^ENOTFOUND$/, 'No such host: is the name spelled right, and does DNS work here?'],
   [
     /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$|^EPROTO$/,
-    'It does not speak TLS; plain HTTP is used on loopback addresses only.',
+    'It does not speak TLS: plain HTTP is used on loopback addresses only, or with --plain-http, or where hosts.toml says http://.',
+  ],
+  [
+    /^ERR_SSL_.*ALERT/,
+    'It refused our side of the connection: does it want a client certificate? Name one in certs.d/HOST/hosts.toml.',
   ],
   [
     /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/,
-    "Its certificate is not trusted here; name its authority's certificate in NODE_EXTRA_CA_CERTS.",
+    "Its certificate is not trusted here; put its authority's certificate into certs.d/HOST/ca.crt, or name it in NODE_EXTRA_CA_CERTS.",
   ],
 ];
 

@@ -62,7 +62,8 @@ async function referrersPage(
 ): Promise<{ readonly manifests: readonly Descriptor[]; readonly next: URL | undefined } | undefined> {
   const asked: Call = {
     ...{ method: 'GET', path, repository, actions: 'pull', signal, redirect: 'manual' },
-    ...{ what: `referrers in ${repository}`, notFound: 'IMAGE_NOT_FOUND', headers: { accept: MEDIA_TYPES.ociIndex } },
+    ...{ what: `referrers in ${repository}`, notFound: 'IMAGE_NOT_FOUND', capability: 'referrers' },
+    headers: { accept: MEDIA_TYPES.ociIndex },
   };
   const absent = [301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 501];
   return await registry.ask(asked, [200, ...absent], async (response) => {
@@ -80,11 +81,12 @@ async function fallbackIndex(
   repository: string,
   subject: string,
   signal: AbortSignal | undefined,
+  fresh = false,
 ): Promise<ImageIndex | undefined> {
   const tag = fallbackTag(subject);
   let raw: RawManifest;
   try {
-    raw = await getManifest(registry, { repository, selector: tag }, signal);
+    raw = await getManifest(registry, { repository, selector: tag, fresh }, signal);
   } catch (error) {
     if (error instanceof NaiadError && error.code === 'IMAGE_NOT_FOUND') return undefined;
     throw error;
@@ -127,7 +129,7 @@ export async function addFallbackReferrer(
   const { subject, descriptor } = referrer;
   // Two clients may write at once: what was written is read again, and written again where the other one won.
   for (let attempt = 0; attempt < 3; attempt++) {
-    const index = await fallbackIndex(registry, repository, subject, signal);
+    const index = await fallbackIndex(registry, repository, subject, signal, true);
     const known = (index?.raw.manifests as Descriptor[] | undefined) ?? [];
     if (known.some(({ digest }) => digest === descriptor.digest)) return;
     const next = {

@@ -20,7 +20,7 @@ export async function listTags(registry: Registry, repository: string, signal?: 
     seen.add(String(next));
     const asked: Call = {
       ...{ method: 'GET', path: next, repository, actions: 'pull', signal },
-      ...{ what: `tags of ${repository}`, notFound: 'IMAGE_NOT_FOUND' },
+      ...{ what: `tags of ${repository}`, notFound: 'IMAGE_NOT_FOUND', capability: 'resolve' },
     };
     const sizeBefore = tags.size;
     next = await registry.ask(asked, [200], async (response) => {

@@ -1,30 +1,18 @@
 // A registry as something to ask: the exchanges of this folder, one around the other.
 //   retrying (attempts, deadline) > authenticate > follow redirects > network
 import { setMaxListeners } from 'node:events';
-import { Agent } from 'undici';
-import type { Code } from '../base/errors.ts';
-import {
-  REGISTRY_CONNECT_TIMEOUT_MS,
-  REGISTRY_CONNECTIONS_MAX,
-  REGISTRY_RATE_MIN,
-  REGISTRY_READ_DEADLINE_MS,
-} from '../base/limits.ts';
-import { apiHost } from '../format/oci/reference.ts';
-import { type RefusalContext, refusal } from './api-errors.ts';
-import { Authenticator } from './auth.ts';
-import { type CredentialSource, findCredentialsIn } from './credentials.ts';
-import { discard, type HttpRequest, type HttpResponse, type Method, type RequestBody } from './exchange.ts';
-import { networkFailure, throughNetwork } from './network.ts';
+import { type Code, NaiadError } from '../base/errors.ts';
+import { REGISTRY_RATE_MIN, REGISTRY_READ_DEADLINE_MS } from '../base/limits.ts';
+import { refusal } from './api-errors.ts';
+import { discard, type HttpResponse, type Method, type RequestBody, TransientFailure } from './exchange.ts';
+import type { Capability } from './hosts-file.ts';
+import { networkFailure } from './network.ts';
 import { Secrets } from './redact.ts';
-import { followRedirects, isLoopback } from './redirect.ts';
 import { type Extend, retrying } from './retry.ts';
+import { type ConnectionOptions, Routing } from './routing.ts';
 import { type UploadHabits, uploadHabits } from './upload-habits.ts';
 
-/** Everything but `credentials` can be written down, and read by another process. */
-export interface RegistryOptions {
-  readonly credentials?: CredentialSource;
-  /** The only file to look for credentials in. */
-  readonly authFile?: string | undefined;
+export interface RegistryOptions extends ConnectionOptions {
   /** For reads and manifests. */
   readonly deadlineMs?: number;
   readonly attemptsMax?: number;
@@ -57,6 +45,8 @@ export interface Call {
   readonly what: string;
   /** The code of a 404. */
   readonly notFound: Code;
+  /** What a mirror must be trusted with; by `actions` when left out. */
+  readonly capability?: Capability;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: RequestBody;
   readonly redirect?: 'manual';
@@ -68,61 +58,46 @@ export class Registry implements AsyncDisposable {
   /** As references name it. */
   readonly host: string;
   readonly stats: RegistryStats = { requests: 0, retries: 0, bytesReceived: 0, bytesSent: 0, rangesIgnored: 0 };
-  readonly origin: URL;
   readonly secrets = new Secrets();
   /** How blobs are pushed here; learned from answers. */
   readonly uploadHabits: UploadHabits;
-  readonly #agent: Agent;
-  readonly #authenticator: Authenticator;
+  readonly #routing: Routing;
   readonly #options: RegistryOptions;
 
-  /** Plain HTTP on loopback, HTTPS elsewhere. Nothing is sent yet. */
+  /**
+   * Reached as hosts.toml says; where that says nothing, by plain HTTP on loopback and by HTTPS elsewhere. Nothing is sent
+   * or read yet.
+   */
   constructor(host: string, options: RegistryOptions = {}) {
     this.host = host;
     this.#options = options;
     this.uploadHabits = uploadHabits(host);
-    const address = new URL(`https://${apiHost(host)}`);
-    this.origin = isLoopback(address.hostname) ? new URL(`http://${apiHost(host)}`) : address;
-    this.#agent = new Agent({
-      connections: REGISTRY_CONNECTIONS_MAX,
-      connect: { timeout: REGISTRY_CONNECT_TIMEOUT_MS },
-      keepAliveTimeout: 30_000,
-    });
-    const network = throughNetwork(this.#agent);
-    const send = followRedirects((request) => {
+    this.#routing = new Routing(host, options, this.secrets, () => {
       this.stats.requests++;
-      return network(request);
-    });
-    this.#authenticator = new Authenticator({
-      host,
-      origin: this.origin,
-      credentials: options.credentials ?? findCredentialsIn({ authFile: options.authFile }),
-      secrets: this.secrets,
-      send,
     });
   }
 
   /** One attempt: the answer, whatever its status. Failures of the network are TransientFailure or NaiadError. */
   async send(call: Call): Promise<HttpResponse> {
     expectListeners(call.signal);
-    const request: HttpRequest = {
+    const capability = call.capability ?? (call.actions === 'pull' ? 'pull' : 'push');
+    return await this.#routing.send(call.path, capability, (url) => ({
       method: call.method,
-      url: new URL(call.path, this.origin),
+      url,
       headers: call.headers ?? {},
       scope: scopeOf(call),
       signal: call.signal,
       ...(call.body ? { body: call.body } : {}),
       ...(call.redirect ? { redirect: call.redirect } : {}),
       ...(call.headersTimeoutMs ? { headersTimeoutMs: call.headersTimeoutMs } : {}),
-    };
-    return await this.#authenticator.exchange(request);
+    }));
   }
 
   /** One attempt that must end in one of `statuses`; other answers are thrown as the error they mean. */
   async expect(call: Call, statuses: readonly number[]): Promise<HttpResponse> {
     const response = await this.send(call);
     if (statuses.includes(response.status)) return response;
-    throw await refusal(response, this.#context(call));
+    throw await this.refusal(response, call);
   }
 
   /**
@@ -140,7 +115,12 @@ export class Registry implements AsyncDisposable {
       try {
         return await consume(response, (count) => extend((count / REGISTRY_RATE_MIN) * 1000));
       } catch (error) {
-        throw networkFailure(error, { method: call.method, url: response.url, signal });
+        const failure = networkFailure(error, { method: call.method, url: response.url, signal });
+        const endpoint = this.#routing.of(response);
+        if (!endpoint?.isMirror || !(failure instanceof NaiadError) || failure.kind !== 'corrupt') throw failure;
+        // A mirror that gives wrong bytes is passed over.
+        endpoint.isHealthy = false;
+        throw new TransientFailure(failure);
       } finally {
         discard(response);
       }
@@ -170,24 +150,22 @@ export class Registry implements AsyncDisposable {
 
   /** What an unexpected answer means. */
   async refusal(response: HttpResponse, call: Call): Promise<Error> {
-    return await refusal(response, this.#context(call));
-  }
-
-  #context(call: Call): RefusalContext {
-    const scope = scopeOf(call);
-    return {
+    const endpoint = this.#routing.of(response);
+    const origin = endpoint ? new URL(endpoint.url.origin) : new URL(response.url.origin);
+    return await refusal(response, {
       what: call.what,
-      host: this.host,
-      origin: this.origin,
+      host: endpoint?.isMirror ? `${this.host} (mirror ${endpoint.url.host})` : this.host,
+      origin,
       notFound: call.notFound,
       secrets: this.secrets,
-      authentication: () => this.#authenticator.describe(scope),
-    };
+      authentication: () =>
+        endpoint?.authenticator.describe(scopeOf(call)) ?? { sent: 'nobody was asked', hint: 'Try again.' },
+    });
   }
 
   /** Ends idle connections at once and running requests with an error. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
+    await this.#routing[Symbol.asyncDispose]();
   }
 }
 

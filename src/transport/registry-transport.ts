@@ -164,7 +164,7 @@ export class RegistryTarget implements ImageTarget {
     const selector = manifestSelector(this.#reference);
     await this.#publish(manifest, selector, signal);
     const { repository } = this.#reference;
-    const stored = await headManifest(this.#registry, { repository, selector }, signal);
+    const stored = await headManifest(this.#registry, { repository, selector, fresh: true }, signal);
     if (stored === undefined || stored === manifest.digest) return;
     throw new NaiadError('REGISTRY_PROTOCOL', `${this.name}: pushed ${manifest.digest}, the tag names ${stored}`, {
       hint: 'Did someone else push to this tag at the same time?',

@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +24,12 @@ export interface DockerRegistryOptions {
   readonly token?: { readonly realm: string; readonly service: string; readonly certificate: string } | undefined;
   /** Sends readers of blobs here, with a 307. */
   readonly redirectTo?: string | undefined;
+  /** Paths of PEM files; with `clientAuthority` clients must have a certificate of it. */
+  readonly tls?:
+    | { readonly certificate: string; readonly key: string; readonly clientAuthority?: string | undefined }
+    | undefined;
+  /** Fetches what it does not have from this registry, and takes no pushes. */
+  readonly cacheOf?: string | undefined;
 }
 
 export function dockerRegistry(): Requirement {
@@ -65,9 +71,11 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
     }
     rmSync(root, { recursive: true, force: true });
   };
-  const url = `http://${host}`;
+  const url = `${options.tls ? 'https' : 'http'}://${host}`;
   try {
-    await waitUntilAnswers(url, () => child.exitCode !== null);
+    const gone = () => child.exitCode !== null;
+    if (options.tls) await waitUntilListens(port, gone);
+    else await waitUntilAnswers(url, gone);
   } catch (error) {
     await stop();
     throw new Error(`docker-registry did not start: ${log}`, { cause: error });
@@ -80,8 +88,9 @@ function dockerRegistryConfig(root: string, host: string, options: DockerRegistr
     'version: 0.1',
     'log: { level: warn }',
     `storage: { filesystem: { rootdirectory: ${join(root, 'data')} }, delete: { enabled: true } }`,
-    `http: { addr: "${host}", secret: fixed }`,
+    `http: { addr: "${host}", secret: fixed${tlsConfig(options.tls)} }`,
   ];
+  if (options.cacheOf) lines.push(`proxy: { remoteurl: "${options.cacheOf}" }`);
   if (options.account) {
     const { user, password } = options.account;
     writeFileSync(join(root, 'htpasswd'), `${user}:${bcryptHash(password)}\n`);
@@ -97,6 +106,27 @@ function dockerRegistryConfig(root: string, host: string, options: DockerRegistr
     lines.push(`middleware: { storage: [ { name: redirect, options: { baseurl: "${options.redirectTo}" } } ] }`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+function tlsConfig(tls: DockerRegistryOptions['tls']): string {
+  if (!tls) return '';
+  const clients = tls.clientAuthority ? `, clientcas: ["${tls.clientAuthority}"]` : '';
+  return `, tls: { certificate: "${tls.certificate}", key: "${tls.key}"${clients} }`;
+}
+
+async function waitUntilListens(port: number, gone: () => boolean): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    const socket = connect(port, '127.0.0.1');
+    const connected = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    if (connected) return;
+    if (gone() || Date.now() > deadline) throw new Error('it exited, or never listened');
+    await sleep(30);
+  }
 }
 
 /** A port of 127.0.0.1 that was free a moment ago. */

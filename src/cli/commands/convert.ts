@@ -4,6 +4,7 @@ import type { Argv } from 'yargs';
 import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 
 /** Options that decide how an image is built; `bench convert` has them too. */
@@ -81,14 +82,16 @@ export const command = defineCommand({
     ['naiad convert dir:/srv/root registry.example/root:1', 'a directory tree as an image of one layer'],
   ],
   options: (parser) =>
-    buildFlags(
-      parser
-        .positional('source', {
-          type: 'string',
-          demandOption: true,
-          describe: 'docker://, oci:, oci-archive:, docker-archive: or dir:',
-        })
-        .positional('target', { type: 'string', demandOption: true, describe: 'docker://, oci: or oci-archive:' }),
+    registryFlags(
+      buildFlags(
+        parser
+          .positional('source', {
+            type: 'string',
+            demandOption: true,
+            describe: 'docker://, oci:, oci-archive:, docker-archive: or dir:',
+          })
+          .positional('target', { type: 'string', demandOption: true, describe: 'docker://, oci: or oci-archive:' }),
+      ),
     ),
   async run(args, io) {
     const options = await readBuildFlags(args);
@@ -96,10 +99,16 @@ export const command = defineCommand({
     tuneEngine();
     const { convertReference } = await import('../../convert/convert-reference.ts');
     using progress = io.progress(`converting ${args.source}`);
-    const report = await convertReference(args.source, args.target, options, {
-      signal: io.signal,
-      onProgress: (state) => progress.update(state),
-    });
+    const { registry } = readRegistryFlags(args);
+    const report = await convertReference(
+      args.source,
+      args.target,
+      { ...options, registry },
+      {
+        signal: io.signal,
+        onProgress: (state) => progress.update(state),
+      },
+    );
     progress[Symbol.dispose]();
     for (const { what, count } of report.skipped) io.warn(`left out, ${count} times: ${what}`);
     const { meter, ...result } = report;

@@ -3,6 +3,7 @@ import { short } from '../../base/bytes.ts';
 import { formatSize } from '../../base/units.ts';
 import type { Inspection } from '../../look/inspect.ts';
 import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'inspect <image>',
@@ -13,13 +14,16 @@ export const command = defineCommand({
     ['naiad inspect --raw manifest python:3', 'the stored bytes of the manifest'],
   ],
   options: (parser) =>
-    parser
-      .positional('image', { type: 'string', demandOption: true, describe: 'Reference, layout or bootstrap file' })
-      .option('raw', { choices: ['manifest', 'config'] as const, describe: 'Print that document as it is stored' })
-      .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    registryFlags(
+      parser
+        .positional('image', { type: 'string', demandOption: true, describe: 'Reference, layout or bootstrap file' })
+        .option('raw', { choices: ['manifest', 'config'] as const, describe: 'Print that document as it is stored' })
+        .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    ),
   async run(args, io) {
     const { inspectImage, rawDocument } = await import('../../look/inspect.ts');
-    const options = { platform: args.platform, signal: io.signal };
+    const { registry } = readRegistryFlags(args);
+    const options = { platform: args.platform, signal: io.signal, registry };
     if (args.raw) await io.raw(await rawDocument(args.image, args.raw, options));
     else io.result(await inspectImage(args.image, options), inspectionText);
   },

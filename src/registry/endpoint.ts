@@ -1,0 +1,152 @@
+// One place that answers for a registry: the registry itself, or a mirror of it. Each has its own connections, certificates
+// and tokens, and its own health.
+import { readFile } from 'node:fs/promises';
+import { rootCertificates } from 'node:tls';
+import { Agent, type Dispatcher, ProxyAgent } from 'undici';
+import { NaiadError } from '../base/errors.ts';
+import { MIRROR_REST_MS, REGISTRY_CONNECT_TIMEOUT_MS, REGISTRY_CONNECTIONS_MAX } from '../base/limits.ts';
+import { Authenticator } from './auth.ts';
+import type { CredentialSource } from './credentials.ts';
+import type { Exchange, HttpRequest, HttpResponse } from './exchange.ts';
+import type { Capability, HostConfig } from './hosts-file.ts';
+import { throughNetwork } from './network.ts';
+import { proxyFor } from './proxy.ts';
+import type { Secrets } from './redact.ts';
+import { followRedirects } from './redirect.ts';
+
+export interface EndpointOptions {
+  /** As references name the registry. */
+  readonly host: string;
+  /** With the path that stands for `/v2`. */
+  readonly url: URL;
+  readonly isMirror: boolean;
+  readonly config: HostConfig | undefined;
+  readonly skipVerify: boolean;
+  readonly credentials: CredentialSource;
+  readonly secrets: Secrets;
+  /** Called for every request that leaves. */
+  readonly onRequest: () => void;
+}
+
+export class Endpoint implements AsyncDisposable {
+  readonly url: URL;
+  readonly isMirror: boolean;
+  readonly authenticator: Authenticator;
+  readonly #options: EndpointOptions;
+  readonly #pools = new Map<string, Dispatcher>();
+  #restsUntilMs = 0;
+
+  private constructor(options: EndpointOptions, tls: TlsOptions) {
+    this.#options = options;
+    this.url = options.url;
+    this.isMirror = options.isMirror;
+    const { host, url, credentials, secrets, onRequest, config } = options;
+    const own = config?.headers ?? {};
+    const send: Exchange = async (request) => {
+      onRequest();
+      // What is configured for this host, secrets may be among it, is for this host.
+      const isOwn = request.url.origin === url.origin;
+      const headers = isOwn ? { ...own, ...request.headers } : request.headers;
+      return await throughNetwork(this.#pool(request.url, isOwn ? tls : { ...tls, cert: [], key: [] }))({
+        ...request,
+        headers,
+      });
+    };
+    this.authenticator = new Authenticator({
+      host: options.isMirror ? url.host : host,
+      origin: new URL(url.origin),
+      ping: new URL(`${url.href}/`),
+      credentials,
+      secrets,
+      send: followRedirects(send),
+    });
+  }
+
+  /** Reads its certificates. @throws NaiadError CONFIG_INVALID */
+  static async open(options: EndpointOptions): Promise<Endpoint> {
+    return new Endpoint(options, await readTls(options));
+  }
+
+  can(capability: Capability): boolean {
+    return this.#options.config?.capabilities.includes(capability) ?? true;
+  }
+
+  /** False for a while after it failed. */
+  get isHealthy(): boolean {
+    return performance.now() >= this.#restsUntilMs;
+  }
+
+  set isHealthy(healthy: boolean) {
+    this.#restsUntilMs = healthy ? 0 : performance.now() + MIRROR_REST_MS;
+  }
+
+  /** The address of a path of the API (`/v2/…`) here. A mirror is told which registry is meant. */
+  address(path: string): URL {
+    const [name = '', query] = path.split('?');
+    const url = new URL(`${this.url.href}${name.replace(/^\/v2(?=\/|$)/, '')}`);
+    url.search = query ?? '';
+    if (this.isMirror) url.searchParams.set('ns', this.#options.host);
+    return url;
+  }
+
+  async send(request: HttpRequest): Promise<HttpResponse> {
+    return await this.authenticator.exchange(request);
+  }
+
+  #pool(url: URL, tls: TlsOptions): Dispatcher {
+    const proxy = proxyFor(url);
+    const isOwn = url.origin === this.url.origin;
+    const key = `${proxy?.href ?? ''} ${isOwn} ${url.protocol}`;
+    const known = this.#pools.get(key);
+    if (known) return known;
+    const { connectTimeoutMs, ...connect } = tls;
+    const common = { connections: REGISTRY_CONNECTIONS_MAX, keepAliveTimeout: 30_000 };
+    const pool = proxy
+      ? new ProxyAgent({
+          ...common,
+          ...{ uri: proxy.href, requestTls: { ...connect, timeout: connectTimeoutMs } },
+          // Plain requests are asked of the proxy itself, which may keep what it fetched.
+          proxyTunnel: url.protocol === 'https:',
+        })
+      : new Agent({ ...common, connect: { ...connect, timeout: connectTimeoutMs } });
+    this.#pools.set(key, pool);
+    return pool;
+  }
+
+  /** Ends idle connections at once and running requests with an error. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+  }
+}
+
+interface TlsOptions {
+  readonly ca?: string[];
+  readonly cert: string[];
+  readonly key: string[];
+  readonly rejectUnauthorized: boolean;
+  readonly connectTimeoutMs: number;
+}
+
+async function readTls({ config, skipVerify }: EndpointOptions): Promise<TlsOptions> {
+  const read = async (path: string) => {
+    try {
+      return await readFile(path, 'utf8');
+    } catch (error) {
+      throw new NaiadError('CONFIG_INVALID', `certificate ${path}: ${(error as NodeJS.ErrnoException).code}`, {
+        cause: error,
+      });
+    }
+  };
+  const own = await Promise.all((config?.ca ?? []).map(read));
+  const pairs = await Promise.all(
+    (config?.client ?? []).map(async ({ cert, key }) => [await read(cert), await read(key)]),
+  );
+  return {
+    // Naming one replaces the usual ones, so they are named as well.
+    ...(own.length > 0 ? { ca: [...rootCertificates, ...own] } : {}),
+    cert: pairs.map(([cert]) => String(cert)),
+    key: pairs.map(([, key]) => String(key)),
+    rejectUnauthorized: !(skipVerify || config?.skipVerify),
+    connectTimeoutMs: config?.dialTimeoutMs ?? REGISTRY_CONNECT_TIMEOUT_MS,
+  };
+}
