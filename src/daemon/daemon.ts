@@ -1,8 +1,9 @@
 // The mounts of one state directory, in one process: begun, ended, and taken up again after a predecessor that died.
 import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import { CacheDirectories } from '../mount/cache-directory.ts';
+import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.ts';
 import { CachePool } from '../mount/cache-pool.ts';
+import type { MountObserver } from '../mount/image-fs.ts';
 import type { MountStatus } from '../mount/mount-api.ts';
 import { isServed, listRecords, type MountRecord } from '../mount/mount-record.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
@@ -23,6 +24,7 @@ export interface DaemonOptions {
   /** State directory, as `stateRoot` gives it. */
   readonly state: string;
   readonly log: Log;
+  readonly observer: MountObserver;
 }
 
 export class Daemon {
@@ -30,10 +32,12 @@ export class Daemon {
   readonly #directories = new CacheDirectories();
   readonly #pool = new CachePool();
   readonly #log: Log;
+  readonly #observer: MountObserver;
   readonly #entries = new Set<Entry>();
   #stopping = false;
 
-  constructor({ state, log }: DaemonOptions) {
+  constructor({ state, log, observer }: DaemonOptions) {
+    this.#observer = observer;
     this.state = state;
     this.#log = log;
   }
@@ -60,6 +64,11 @@ export class Daemon {
   /** Every mount that can be used. */
   list(): MountStatus[] {
     return this.#serving().map(({ mount }) => mount.status());
+  }
+
+  /** Limits and use of the cache directories. */
+  caches(): readonly CacheDirectory[] {
+    return this.#directories.list();
   }
 
   /** @throws NaiadError NOT_MOUNTED. */
@@ -110,11 +119,11 @@ export class Daemon {
   }
 
   #begin(request: MountRequest, why: readonly string[] = []): Entry {
-    const mount = new ServedMount(
-      request,
-      { state: this.state, directories: this.#directories, pool: this.#pool },
-      why,
-    );
+    const context = {
+      ...{ state: this.state, directories: this.#directories, pool: this.#pool },
+      observer: this.#observer,
+    };
+    const mount = new ServedMount(request, context, why);
     const stop = new AbortController();
     const ready = deferred<MountStatus>();
     const ended = this.#serve(mount, stop.signal, () => {

@@ -12,8 +12,9 @@ import { stateRoot } from '../mount/state-root.ts';
 import { takeOwnerLock } from '../store/owner-lock.ts';
 import { daemonPaths } from '../store/paths.ts';
 import { Daemon } from './daemon.ts';
-import { type ApiServer, type Call, type Route, serveApi } from './http-api.ts';
+import { type ApiServer, type Call, type Route, serveApi, TextAnswer } from './http-api.ts';
 import type { Log } from './log.ts';
+import { Metrics } from './metrics.ts';
 
 export interface ServeDaemonOptions {
   readonly version: string;
@@ -42,14 +43,15 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
     throw daemonRunning(lock.owner.pid, state);
   }
   using _lock = lock;
-  const daemon = new Daemon({ state, log });
+  const metrics = new Metrics(options.version);
+  const daemon = new Daemon({ state, log, observer: metrics });
   const stop = new AbortController();
   const onAbort = () => stop.abort(options.signal.reason);
   options.signal.addEventListener('abort', onAbort, { once: true });
   if (options.signal.aborted) onAbort();
   await daemon.recover();
   const status = statusOf(daemon, options);
-  const api = await serveApi(paths.socket, routesOf(daemon, status, stop));
+  const api = await serveApi(paths.socket, routesOf({ daemon, metrics, status, stop }));
   log.info({ state, version: options.version }, 'serving');
   options.onReady(status());
   try {
@@ -64,6 +66,13 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   }
 }
 
+interface Served {
+  readonly daemon: Daemon;
+  readonly metrics: Metrics;
+  readonly status: () => DaemonStatus;
+  readonly stop: AbortController;
+}
+
 function statusOf(daemon: Daemon, { version, idleSec }: ServeDaemonOptions): () => DaemonStatus {
   const fixed = {
     version,
@@ -76,8 +85,9 @@ function statusOf(daemon: Daemon, { version, idleSec }: ServeDaemonOptions): () 
   return () => ({ ...fixed, mounts: daemon.size, rssBytes: process.memoryUsage.rss() });
 }
 
-function routesOf(daemon: Daemon, status: () => DaemonStatus, stop: AbortController): ReadonlyMap<string, Route> {
+function routesOf({ daemon, metrics, status, stop }: Served): ReadonlyMap<string, Route> {
   return new Map<string, Route>([
+    ['GET /metrics', async () => new TextAnswer(await metrics.text(daemon), metrics.contentType)],
     ['GET /v1/daemon', status],
     ['POST /v1/daemon/stop', () => stop.abort(new NaiadError('CANCELED', 'the daemon was asked to stop'))],
     ['GET /v1/mounts', () => daemon.list()],

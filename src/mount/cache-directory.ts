@@ -14,6 +14,8 @@ interface Entry {
   users: number;
   readonly lock: Disposable;
   readonly opened: Promise<CacheDirectory>;
+  /** What `opened` resolved to. */
+  directory?: CacheDirectory;
 }
 
 export class CacheDirectories {
@@ -34,10 +36,18 @@ export class CacheDirectories {
     }
   }
 
+  /** Those that are open. */
+  list(): CacheDirectory[] {
+    return [...this.#entries.values()].flatMap(({ directory }) => directory ?? []);
+  }
+
   #newEntry(path: string, sizeMax: number | undefined): Entry {
     const lock = lockCache(cachePaths(path));
-    const opened = openCacheSpace(path, sizeMax).then((space) => ({ path, space }));
-    const entry = { users: 0, lock, opened };
+    const opened = openCacheSpace(path, sizeMax).then((space) => {
+      entry.directory = { path, space };
+      return entry.directory;
+    });
+    const entry: Entry = { users: 0, lock, opened };
     this.#entries.set(path, entry);
     return entry;
   }

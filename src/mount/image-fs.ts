@@ -4,6 +4,7 @@ import type { BlobReader } from '../backend/blob-reader.ts';
 import { counted, newReadCounters, type ReadCounters } from '../backend/counted.ts';
 import { openDevices } from '../backend/devices.ts';
 import { limited } from '../backend/limited.ts';
+import { type OnRead, timed } from '../backend/timed.ts';
 import { Lanes } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { FETCHES_IN_FLIGHT_MAX } from '../base/limits.ts';
@@ -20,6 +21,15 @@ export interface ImageFsOptions {
   readonly pool: CachePool;
   readonly directory: CacheDirectory;
   readonly signal?: AbortSignal;
+  readonly observer?: MountObserver | undefined;
+}
+
+/** Gets durations, in seconds, of what is slow. */
+export interface MountObserver {
+  /** A read that was not in the cache waited so long. */
+  stalled(seconds: number): void;
+  /** A request to the registry took so long; undefined bytes when it failed. */
+  fetched(seconds: number, bytes: number | undefined): void;
 }
 
 /** What a mount did since it began. */
@@ -55,10 +65,12 @@ export class ImageFs implements AsyncDisposable {
   readonly #counters: ImageFsCounters;
   #ownReads: (() => OwnReads) | undefined;
   readonly #pooled: readonly PooledCache[];
+  readonly #observer: MountObserver | undefined;
   readonly #readAhead: ReadAhead;
 
-  private constructor(bootstrap: Bootstrap, pooled: readonly PooledCache[], backend: ReadCounters) {
-    this.bootstrap = bootstrap;
+  private constructor(options: ImageFsOptions, pooled: readonly PooledCache[], backend: ReadCounters) {
+    this.bootstrap = options.bootstrap;
+    this.#observer = options.observer;
     this.#pooled = pooled;
     this.caches = pooled.map(({ cache }) => cache);
     const cache = sinceNow(this.caches.map(({ counters }) => counters));
@@ -68,7 +80,7 @@ export class ImageFs implements AsyncDisposable {
         return cache();
       },
     };
-    this.#readAhead = new ReadAhead(bootstrap.chunkSize);
+    this.#readAhead = new ReadAhead(options.bootstrap.chunkSize);
   }
 
   /** Opens the caches of all devices; fetches no file data. The caller disposes of the result. */
@@ -76,7 +88,8 @@ export class ImageFs implements AsyncDisposable {
     const { bootstrap, pool, directory } = options;
     const backend = newReadCounters();
     const lanes = new Lanes(FETCHES_IN_FLIGHT_MAX);
-    const readerOf = (blobId: string) => limited(counted(options.readerOf(blobId), backend), lanes);
+    const onRead: OnRead = (seconds, bytes) => options.observer?.fetched(seconds, bytes);
+    const readerOf = (blobId: string) => limited(timed(counted(options.readerOf(blobId), backend), onRead), lanes);
     const pooled: PooledCache[] = [];
     try {
       for (const device of await openDevices(bootstrap, readerOf, options.signal)) {
@@ -86,7 +99,7 @@ export class ImageFs implements AsyncDisposable {
       await Promise.all(pooled.map((opened) => opened[Symbol.asyncDispose]()));
       throw error;
     }
-    return new ImageFs(bootstrap, pooled, backend);
+    return new ImageFs(options, pooled, backend);
   }
 
   /** A snapshot. */
@@ -153,8 +166,9 @@ export class ImageFs implements AsyncDisposable {
   }
 
   async #fetch(nid: number, offset: number, size: number, extents: readonly Extent[]): Promise<void> {
+    const began = performance.now();
     const ahead = this.#readAhead.afterMiss(nid, offset, size);
-    const waiting = this.#ensure(extents);
+    const waiting = this.#ensure(extents).finally(() => this.#observer?.stalled((performance.now() - began) / 1000));
     // Whoever reads there gets the error; nobody asked yet.
     if (ahead > 0) this.#ensureFile(nid, offset + size, ahead).catch(() => undefined);
     await waiting;

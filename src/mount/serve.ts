@@ -15,7 +15,7 @@ import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
 import type { DriverMount } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
-import { ImageFs } from './image-fs.ts';
+import { ImageFs, type MountObserver } from './image-fs.ts';
 import type { MountStatus } from './mount-api.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { type MountRequest, withoutSecrets } from './mount-request.ts';
@@ -32,6 +32,7 @@ export interface MountContext {
   readonly state: string;
   readonly directories: CacheDirectories;
   readonly pool: CachePool;
+  readonly observer?: MountObserver;
 }
 
 /** After a request to stop, processes in a mount that had to be taken from them get this long. */
@@ -99,8 +100,8 @@ export class ServedMount {
     });
     this.#image = image;
     const readerOf = (blobId: string) => image.blobReader(blobId);
-    const { pool } = this.#context;
-    this.#fs = await ImageFs.open({ bootstrap: image.bootstrap, readerOf, pool, directory, signal });
+    const { pool, observer } = this.#context;
+    this.#fs = await ImageFs.open({ bootstrap: image.bootstrap, readerOf, pool, directory, observer, signal });
     throwIfAborted(signal);
     await this.#planTarget(image);
     this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [...this.#record.why, why] });

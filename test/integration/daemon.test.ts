@@ -1,0 +1,178 @@
+// One process for all mounts: it is started, found, shared, refused twice, stopped, killed, and told about.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { join, resolve } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive } from '../../src/base/process-identity.ts';
+import type { DaemonStatus } from '../../src/mount/mount-api.ts';
+import type { ListedMount } from '../../src/mount/mounts.ts';
+import { fixture, fixturePath } from '../support/fixtures.ts';
+import { mountpointsBelow, type NaiadHome, naiadHome, startNaiad } from '../support/naiad.ts';
+import { every, fuse, root } from '../support/requires.ts';
+import { runTool } from '../support/run-tool.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const needs = every(root(), fuse(), fixture('features'));
+
+let scratch: ReturnType<typeof temporaryDir>;
+let naiad: NaiadHome;
+let image: string;
+
+before(async () => {
+  if (needs.skip !== false) return;
+  scratch = temporaryDir('daemon');
+  naiad = naiadHome(join(scratch.path, 'home'));
+  image = `oci:${join(scratch.path, 'layout')}:x`;
+  await naiad.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+});
+after(() => scratch?.[Symbol.dispose]());
+afterEach(async () => {
+  if (needs.skip === false) await naiad.run(['daemon', 'stop']);
+});
+
+function place(name: string): string {
+  const path = join(scratch.path, name);
+  mkdirSync(path, { recursive: true });
+  return path;
+}
+
+const status = () => naiad.json<DaemonStatus>(['daemon', 'status']);
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(20)) if (await holds()) return;
+  assert.fail(`not within 10 s: ${what}`);
+}
+
+async function get(path: string): Promise<string> {
+  const outgoing = request({ socketPath: join(naiad.state, 'daemon.sock'), path }).end();
+  const [response] = (await once(outgoing, 'response')) as [AsyncIterable<Buffer>];
+  let text = '';
+  for await (const piece of response) text += piece.toString();
+  return text;
+}
+
+test('daemon: several mounts are served by one process, which ends by itself after the last', {
+  ...needs,
+}, async () => {
+  const places = ['one', 'two', 'three'].map(place);
+  await Promise.all(places.map((path) => naiad.run(['mount', '--quiet', image, path])));
+  const mounts = await naiad.json<ListedMount[]>(['status']);
+  assert.equal(new Set(mounts.map(({ mount }) => mount.process.pid)).size, 1);
+  const { process, mounts: count, idleSec } = await status();
+  assert.deepEqual([process.pid, count, idleSec], [mounts[0]?.mount.process.pid, 3, 1]);
+  await naiad.run(['umount', '--all']);
+  await until('it ends', () => !isAlive(process));
+  assert.deepEqual(readdirSync(naiad.state).sort(), ['daemon.log', 'mounts']);
+  assert.match((await naiad.run(['daemon', 'status'], { okay: [10] })).stderr, /^error\[DAEMON_MISSING\]/);
+});
+
+test('daemon: one that was started by hand stays, and a second one is refused', { ...needs }, async () => {
+  const started = await naiad.json<DaemonStatus>(['daemon']);
+  assert.equal(started.idleSec, undefined);
+  for (const options of [[], ['--foreground']]) {
+    const { stderr } = await naiad.run(['daemon', ...options], { okay: [15] });
+    assert.match(stderr, new RegExp(`^error\\[DAEMON_RUNNING\\]: process ${started.process.pid} `));
+  }
+  await sleep(1500);
+  assert.equal((await status()).process.pid, started.process.pid);
+  await naiad.run(['mount', '--quiet', image, place('one')]);
+  await naiad.run(['daemon', 'stop']);
+  assert.ok(!isAlive(started.process));
+  assert.deepEqual(mountpointsBelow(scratch.path), []);
+});
+
+test('daemon: in the foreground it logs to stderr, and a signal unmounts and ends it with 0', {
+  ...needs,
+}, async () => {
+  const child = startNaiad(['daemon', '--foreground', '--log-format', 'json'], naiad.env);
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    log += text;
+  });
+  const ended = once(child, 'close');
+  await once(child.stdout, 'data');
+  await naiad.run(['mount', '--quiet', image, place('one')]);
+  assert.equal((await status()).process.pid, child.pid);
+  child.kill('SIGTERM');
+  assert.deepEqual(await ended, [0, null]);
+  assert.deepEqual(mountpointsBelow(scratch.path), []);
+  const lines = log
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { msg: string; level: string });
+  const said = lines.map(({ msg }) => msg);
+  assert.deepEqual(said, ['serving', 'mounted', 'stopping', 'unmounted', 'stopped']);
+  assert.deepEqual(new Set(lines.map(({ level }) => level)), new Set(['info']));
+});
+
+test('daemon: another one cannot use the same cache while it has mounts in it', { ...needs }, async () => {
+  await naiad.run(['mount', '--quiet', image, place('one')]);
+  const other = { env: { NAIAD_STATE: join(scratch.path, 'other-state') } };
+  const { stderr } = await naiad.run(['mount', image, place('two')], { ...other, okay: [15] });
+  assert.match(stderr, /^error\[CACHE_LOCKED\]/);
+  await naiad.run(['umount', '--all']);
+  await naiad.run(['mount', '--quiet', image, place('two')], other);
+  await naiad.run(['daemon', 'stop'], other);
+});
+
+test('daemon: after it was killed the next one mounts anew what can be, and says so', { ...needs }, async () => {
+  await naiad.run(['mount', '--quiet', image, place('one')]);
+  await naiad.run(['mount', '--quiet', '--rw', image, place('two')]);
+  const { process: first } = await status();
+  process.kill(first.pid, 'SIGKILL');
+  await until('it is dead', () => !isAlive(first));
+  await naiad.run(['daemon']);
+  await until('both are served', async () => {
+    const mounts = await naiad.json<ListedMount[]>(['status']);
+    return mounts.length === 2 && mounts.every(({ state }) => state === 'serving');
+  });
+  for (const { mount } of await naiad.json<ListedMount[]>(['status'])) {
+    assert.ok(
+      mount.why.some((line) => line.includes(`(process ${first.pid}) died`)),
+      mount.why.join('\n'),
+    );
+    assert.ok(readdirSync(mount.mountpoint).includes('srv'));
+  }
+  assert.match(readFileSync(join(naiad.state, 'daemon.log'), 'utf8'), /"level":"warn".*Mounted anew/);
+});
+
+test('daemon: with its state directory gone it takes its mounts away and ends', { ...needs }, async () => {
+  const home = naiadHome(join(scratch.path, 'short-lived'));
+  const started = await home.json<DaemonStatus>(['daemon']);
+  rmSync(home.state, { recursive: true });
+  await until('it ends', () => !isAlive(started.process));
+});
+
+test('daemon: a mount inside another image is served as well', { ...needs }, async () => {
+  const outer = place('outer');
+  await naiad.run(['mount', '--quiet', '--rw', image, outer]);
+  const inner = join(outer, 'inner');
+  mkdirSync(inner);
+  await naiad.run(['mount', '--quiet', image, inner]);
+  assert.ok(readdirSync(inner).includes('srv'));
+  await runTool('bash', ['-c', `cat ${inner}/srv/all/sizes/* > /dev/null`]);
+  await naiad.run(['umount', '--all']);
+  assert.deepEqual(mountpointsBelow(scratch.path), []);
+});
+
+test('daemon: metrics count what was read and fetched', { ...needs }, async () => {
+  const home = place('one');
+  await naiad.run(['mount', '--quiet', '--cache', join(scratch.path, 'fresh-cache'), image, home]);
+  await runTool('bash', ['-c', `cat ${home}/srv/all/sizes/* > /dev/null`]);
+  const text = await get('/metrics');
+  const value = (name: string) => Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1]);
+  assert.equal(value('naiad_mounts'), 1);
+  for (const name of ['image_bytes', 'cached_bytes', 'reads_total', 'read_bytes_total']) {
+    assert.ok(value(`naiad_mount_${name}`) > 0, name);
+  }
+  assert.equal(
+    value('naiad_mount_reads_total'),
+    value('naiad_mount_cache_hits_total') + value('naiad_mount_stalls_total'),
+  );
+  assert.equal(value('naiad_stall_seconds_count'), value('naiad_mount_stalls_total'));
+  assert.match(text, /^naiad_fetch_seconds_bucket\{le="60",outcome="ok"\} \d+$/m);
+  assert.ok(value('process_resident_memory_bytes') > 1e7);
+});
