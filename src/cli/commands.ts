@@ -89,6 +89,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/cache-unpin.ts'),
   },
   {
+    name: 'registry probe',
+    summary: 'Find out what a registry does: ranges, redirects, referrers, ways to push',
+    load: () => import('./commands/registry-probe.ts'),
+  },
+  {
     name: 'registry serve',
     summary: 'Serve a directory as a small OCI registry',
     load: () => import('./commands/registry-serve.ts'),

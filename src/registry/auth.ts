@@ -85,6 +85,12 @@ export class Authenticator {
     return true;
   }
 
+  /** What was asked for; undefined while nothing was. */
+  get scheme(): 'basic' | 'bearer' | undefined {
+    const scheme = this.#challenge?.scheme;
+    return scheme === 'basic' || scheme === 'bearer' ? scheme : undefined;
+  }
+
   /** For messages about a refusal: whether credentials were sent, and from where; what to do. */
   describe(scope: string | undefined): { readonly sent: string; readonly hint: string } {
     const { host } = this.#options;

@@ -77,6 +77,17 @@ export class Registry implements AsyncDisposable {
     });
   }
 
+  /** Who answers for this registry, in the order they are asked. @throws NaiadError CONFIG_INVALID */
+  async endpoints(): Promise<readonly { readonly url: URL; readonly isMirror: boolean }[]> {
+    return await this.#routing.endpoints();
+  }
+
+  /** What the registry asked for so far, of the endpoint that asked first. */
+  async authentication(): Promise<'none' | 'basic' | 'bearer'> {
+    const schemes = (await this.#routing.endpoints()).map(({ authenticator }) => authenticator.scheme);
+    return schemes.find((scheme) => scheme !== undefined) ?? 'none';
+  }
+
   /** One attempt: the answer, whatever its status. Failures of the network are TransientFailure or NaiadError. */
   async send(call: Call): Promise<HttpResponse> {
     expectListeners(call.signal);

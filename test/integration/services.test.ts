@@ -1,0 +1,141 @@
+// One scenario from end to end against each service as it is documented: convert and push, probe, read lazily, copy, refuse,
+// delete.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { convertReference } from '../../src/convert/convert-reference.ts';
+import { sha256Digest } from '../../src/format/oci/digest.ts';
+import { parseManifest } from '../../src/format/oci/manifest.ts';
+import { openBlob } from '../../src/registry/blobs.ts';
+import type { CredentialSource } from '../../src/registry/credentials.ts';
+import { deleteManifest, getManifest } from '../../src/registry/manifests.ts';
+import { registryReader } from '../../src/registry/reader.ts';
+import { Registry, type RegistryOptions } from '../../src/registry/transport.ts';
+import { uploadBlob } from '../../src/registry/upload.ts';
+import { copyReference } from '../../src/transport/copy.ts';
+import { probeReference } from '../../src/transport/probe.ts';
+import { tagsOf } from '../../src/transport/tags.ts';
+import { type Emulator, startEmulator } from '../support/emulator/emulator.ts';
+import { SERVICES, type Service } from '../support/emulator/services.ts';
+import { noise, smallImage, writeSmallLayout } from '../support/small-image.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const account = { user: 'robot$team+ci', password: 'p4ss:word' };
+const as =
+  (password: string): CredentialSource =>
+  async () => ({
+    credentials: { user: account.user, password, source: '/auth.json' },
+    looked: ['/auth.json'],
+  });
+const registry: RegistryOptions = { credentials: as(account.password), retryDelayMs: 1 };
+const { signal } = new AbortController();
+const BUILD = { compressor: 'zstd', chunkSize: 65_536, digester: 'blake3', jobs: 1, prefetch: [] } as const;
+
+for (const service of SERVICES) {
+  test(`services: ${service.name}`, async (t) => {
+    using dir = temporaryDir('service');
+    await using emulator = await startEmulator(service, join(dir.path, 'root'), account);
+    const { host } = emulator;
+    const image = `${host}/team/app:v1-naiad`;
+    writeSmallLayout(join(dir.path, 'in'), await smallImage([{ small: 'hello' }, { large: noise(600_000) }]), 'v1');
+
+    await t.test('convert and push', async () => {
+      await convertReference(`oci:${dir.path}/in:v1`, image, { ...BUILD, registry }, { signal });
+      assert.deepEqual((await tagsOf(image, { registry })).tags, ['v1-naiad']);
+    });
+    await t.test('probe', () => checkProbe(service, emulator, image));
+    await t.test('read lazily', () => readLazily(host));
+    await t.test('copy', async () => {
+      const options = { source: { registry }, target: { registry } };
+      const inside = await copyReference(image, `${host}/team/copy:v2`, { referrers: true }, {}, options);
+      const outside = await copyReference(`${host}/team/copy:v2`, `oci:${dir.path}/out:v2`, {}, {}, options);
+      assert.equal(outside.digest, inside.digest);
+    });
+    if (service.auth.kind !== 'none') {
+      await t.test('refuse', async () => {
+        const wrong = { registry: { ...registry, credentials: as('wr0ng') } };
+        await assert.rejects(tagsOf(image, wrong), (error: Error & { code?: string }) => {
+          assert.equal(error.code, 'ACCESS_DENIED');
+          assert.match(error.message, /robot\$team\+ci/);
+          assert.doesNotMatch(error.message, /wr0ng/);
+          return true;
+        });
+      });
+    }
+    await t.test('delete', async () => {
+      await using open = new Registry(host, registry);
+      const { digest } = await getManifest(open, { repository: 'team/copy', selector: 'v2' });
+      const { deletion = {} } = service;
+      const gone = (selector: string) => deleteManifest(open, { repository: 'team/copy', selector });
+      assert.equal(await gone('v2'), deletion.tag === undefined);
+      assert.equal(await gone(digest), deletion.manifest === undefined);
+    });
+  });
+}
+
+/** What the table says is what the probe finds. */
+async function checkProbe(service: Service, { host, storageHost }: Emulator, image: string): Promise<void> {
+  const { auth, blobs, uploads, mount, referrers, deletion, manifests, manifestHeaders } = service;
+  const probe = await probeReference(image, { registry, push: true });
+  assert.equal(probe.registry, host);
+  assert.equal(probe.authentication, auth.kind);
+  assert.equal(probe.redirectsTo, blobs.kind === 'redirect' ? storageHost : undefined);
+  assert.equal(probe.ranges.works, blobs.kind !== 'whole' || blobs.times === 1);
+  assert.equal(probe.referrersApi, referrers === undefined);
+  assert.equal(probe.rateLimit?.remaining, manifestHeaders?.['ratelimit-remaining']);
+  const works = Object.entries(probe.push ?? {}).map(([name, found]) => [
+    name,
+    typeof found === 'object' && found.works,
+  ]);
+  assert.deepEqual(Object.fromEntries(works), {
+    put: uploads.put === undefined,
+    stream: true,
+    chunks: uploads.chunks === undefined,
+    chunkMin: false,
+    resume: uploads.status === undefined,
+    mount: mount === undefined,
+    convertedLayers: true,
+    indexWithFeatures: !manifests?.noOsFeatures,
+    subject: referrers === undefined,
+    deletion: deletion?.manifest === undefined,
+  });
+}
+
+/** Ranges of the largest layer are what the whole of it has there. */
+async function readLazily(host: string): Promise<void> {
+  await using open = new Registry(host, registry);
+  const repository = 'team/app';
+  const { bytes } = await getManifest(open, { repository, selector: 'v1-naiad' });
+  const blob = parseManifest(bytes).layers.reduce((best, layer) => (layer.size > best.size ? layer : best));
+  const pieces: Uint8Array[] = [];
+  for await (const piece of await openBlob(open, repository, blob)) pieces.push(piece);
+  const whole = Buffer.concat(pieces);
+  const reader = registryReader(open, { repository, ...blob });
+  for (const [offset, size] of [
+    [0, 100],
+    [1234, 5678],
+    [whole.length - 10, 10],
+  ] as const) {
+    assert.deepEqual(Buffer.from(await reader.readAt({ offset, size })), whole.subarray(offset, offset + size));
+  }
+}
+
+test('services: a body that is too large for one request goes in parts, and so do those after it', async () => {
+  using dir = temporaryDir('service');
+  const service = SERVICES.find(({ name }) => name === 'ACR');
+  assert.ok(service);
+  await using emulator = await startEmulator(service, join(dir.path, 'root'), account);
+  await using open = new Registry(emulator.host, registry);
+  const push = async (bytes: Buffer) => {
+    const descriptor = { digest: sha256Digest(bytes), size: bytes.length };
+    await uploadBlob(open, { repository: 'a', descriptor, open: () => bytes });
+    return emulator.log.splice(0).filter((line) => /^(PUT|PATCH)/.test(line));
+  };
+  assert.deepEqual(await push(noise(21_000_000)), [
+    'PUT upload 413',
+    'PATCH upload 202',
+    'PATCH upload 202',
+    'PUT upload 201',
+  ]);
+  assert.deepEqual(await push(noise(22_000_000)), ['PATCH upload 202', 'PATCH upload 202', 'PUT upload 201']);
+});
