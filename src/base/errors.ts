@@ -7,7 +7,7 @@ export const KINDS = {
   usage: { exit: 2, errno: 'EINVAL', doc: 'a wrong flag, argument or configuration' },
   partial: { exit: 3, errno: 'EIO', doc: 'finished, but some items failed; each is listed' },
   'not-found': { exit: 10, errno: 'ENOENT', doc: 'a reference, blob or file does not exist' },
-  denied: { exit: 11, errno: 'EACCES', doc: 'authentication or permission refused' },
+  denied: { exit: 11, errno: 'EIO', doc: 'authentication or permission refused' },
   corrupt: { exit: 12, errno: 'EIO', doc: 'a digest, checksum or structure is wrong' },
   unsupported: { exit: 13, errno: 'EOPNOTSUPP', doc: 'a feature, media type or kernel we do not support' },
   unavailable: { exit: 14, errno: 'EIO', doc: 'the network or the registry failed, after its retries' },

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { makeConformanceTree } from '../support/conformance/image.ts';
 import { CHECKS, type Check, chooseSeed, probe } from '../support/conformance/suite.ts';
 import { DRIVERS, type DriverTraits, driver } from '../support/drivers.ts';
@@ -85,49 +85,52 @@ for (const image of IMAGES) {
     const dir = join(scratch.path, image.name);
     const truth = join(dir, 'truth');
     const converted = `oci:${join(dir, 'layout')}:x`;
-    const skipped = every(needs, image.needs).skip !== false;
-    before(async () => {
-      if (skipped) return;
+    const prepared = lazily(async () => {
       mkdirSync(dir);
       const source = await image.prepare(dir);
       await using naiad = naiadHome(join(dir, 'home'));
       await naiad.run(['convert', '--quiet', '--level=1', source, converted]);
     });
-    for (const traits of DRIVERS) describe(traits.name, () => conformance(image, traits, { dir, truth, converted }));
+    for (const traits of DRIVERS)
+      describe(traits.name, () => conformance(image, traits, { dir, truth, converted, prepared }));
   });
 }
 
+interface Place {
+  readonly dir: string;
+  readonly truth: string;
+  readonly converted: string;
+  readonly prepared: () => Promise<void>;
+}
+
 /** The suite for one driver on one image, mounted once with a cache that is empty. */
-function conformance(
-  image: TestImage,
-  traits: DriverTraits,
-  at: { dir: string; truth: string; converted: string },
-): void {
+function conformance(image: TestImage, traits: DriverTraits, at: Place): void {
   const { name } = traits;
   const requirements = every(needs, image.needs, driver(name));
   // Of names that are no text another test tells what they turn into.
   if (image.name === 'odd-names' && !traits.byteNames) return;
   const mountpoint = join(at.dir, name, 'mnt');
   const naiad = naiadHome(join(at.dir, name));
-  before(async () => {
-    if (requirements.skip !== false) return;
+  const mounted = lazily(async () => {
+    await at.prepared();
     mkdirSync(mountpoint, { recursive: true });
     await naiad.mount(at.converted, mountpoint, '--quiet', `--driver=${name}`);
   });
   after(async () => {
-    if (requirements.skip !== false) return;
     await naiad[Symbol.asyncDispose]();
     assert.deepEqual(mountpointsBelow(at.dir), []);
   });
 
   for (const check of CHECKS.filter((each) => !image.without.includes(each))) {
     test(`${image.name}, ${name}: ${check}`, { ...requirements }, async (t) => {
+      await mounted();
       const said = await probe(check, { truth: at.truth, mountpoint, seed });
       if (said !== '') t.diagnostic(`${name}: ${said}`);
     });
   }
 
   test(`${image.name}, ${name}: the whole tree`, { ...requirements }, async () => {
+    await mounted();
     for (const part of image.parts ?? ['']) {
       const [expected, actual] = await Promise.all([at.truth, mountpoint].map((top) => readTree(join(top, part))));
       traits.assertSameTree(expected as Tree, actual as Tree);
@@ -135,7 +138,17 @@ function conformance(
   });
 
   test(`${image.name}, ${name}: no error was counted`, { ...requirements }, async () => {
+    await mounted();
     const { counters } = await naiad.status(mountpoint);
     assert.equal(counters.errors, 0, counters.lastError);
   });
+}
+
+/** Done once, by the first test that needs it: a run of a few tests prepares what they need alone. */
+function lazily(prepare: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => {
+    done ??= prepare();
+    return done;
+  };
 }

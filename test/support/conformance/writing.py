@@ -35,6 +35,10 @@ def refused(_truth, mount, _seed, complain):
         "removexattr": lambda: os.removexattr(file, b"user.new"),
         "access for writing": lambda: denied(file),
     }
+    if directory is None:  # No directory of the image is empty.
+        del attempts["rmdir"]
+    if link is None:
+        del attempts["lchown"]
     before = os.lstat(file)
     for name, attempt in attempts.items():
         got = errno_of(attempt)

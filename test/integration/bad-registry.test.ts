@@ -1,0 +1,153 @@
+// A registry that misbehaves under a mount: whoever reads gets the right bytes or EIO in bounded time, and when the registry is
+// well again so is the mount, with nothing restarted. DOWN_SEC is how long the registry is gone.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BadRegistry, type Fault, type RegistryRequest, startBadRegistry } from '../support/bad-registry.ts';
+import { patterned } from '../support/blobs.ts';
+import { DRIVERS, driver } from '../support/drivers.ts';
+import { mountpointsBelow, naiadHome } from '../support/naiad.ts';
+import { addon, every, root } from '../support/requires.ts';
+import { runTool } from '../support/run-tool.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const FILE_SIZE = 300_000;
+const DOWN_SEC = Number(process.env.DOWN_SEC ?? 3);
+
+interface Scenario {
+  readonly name: string;
+  /** What the n-th request for a blob since the scenario began meets. */
+  readonly fault: (number: number, request: RegistryRequest) => Fault | undefined;
+  /** What the reader gets at first; `right` when not given. Afterwards, with the registry well again, it is right. */
+  readonly first?: 'right' | 'EIO';
+  readonly secondsMax: number;
+}
+
+const once = (fault: Fault) => (number: number) => (number === 1 ? fault : undefined);
+const always = (fault: Fault) => () => fault;
+
+const SCENARIOS: readonly Scenario[] = [
+  { name: 'status 500, twice', fault: (n) => (n <= 2 ? { kind: 'status', status: 500 } : undefined), secondsMax: 20 },
+  {
+    name: 'status 429 with Retry-After',
+    fault: once({ kind: 'status', status: 429, retryAfterSec: 2 }),
+    secondsMax: 20,
+  },
+  { name: 'status 401 in the middle', fault: once({ kind: 'status', status: 401 }), secondsMax: 20 },
+  { name: 'a connection that is reset', fault: once({ kind: 'reset' }), secondsMax: 20 },
+  { name: 'a body cut short', fault: once({ kind: 'cut', bytes: 10_000 }), secondsMax: 20 },
+  { name: 'a flipped bit', fault: once({ kind: 'flip', at: 5000 }), secondsMax: 20 },
+  { name: 'the whole blob for a range', fault: always({ kind: 'whole' }), secondsMax: 30 },
+  { name: 'a slow line', fault: always({ kind: 'trickle', bytesPerSecond: 100_000 }), secondsMax: 40 },
+  { name: 'redirects to signed addresses', fault: redirected(60_000), secondsMax: 20 },
+  { name: 'redirects that have expired', fault: redirectedExpired(), secondsMax: 20 },
+  { name: 'flipped bits in every answer', fault: always({ kind: 'flip', at: 5000 }), first: 'EIO', secondsMax: 70 },
+  { name: 'a blob that is gone', fault: always({ kind: 'status', status: 404 }), first: 'EIO', secondsMax: 20 },
+  { name: 'nobody who may', fault: always({ kind: 'status', status: 403 }), first: 'EIO', secondsMax: 20 },
+];
+
+function redirected(validMs: number): Scenario['fault'] {
+  return (_number, { kind }) => (kind === 'blob' ? { kind: 'redirect', validMs } : undefined);
+}
+
+/** The first address is no good any more when it is asked. */
+function redirectedExpired(): Scenario['fault'] {
+  let given = 0;
+  return (_number, { kind }) =>
+    kind === 'blob' ? { kind: 'redirect', validMs: ++given === 1 ? -1000 : 60_000 } : undefined;
+}
+
+const needs = every(root(), addon());
+const scratch = temporaryDir('bad-registry');
+const layout = join(scratch.path, 'layout');
+const sums = new Map<string, string>();
+
+before(async () => {
+  if (needs.skip !== false) return;
+  const tree = join(scratch.path, 'tree');
+  mkdirSync(tree);
+  // Three files apart, so that what is read ahead for one is not what the next is about.
+  for (let index = 0; index < 4 * (SCENARIOS.length + 2); index++) {
+    const bytes = patterned(FILE_SIZE, index + 1);
+    writeFileSync(join(tree, nameOf(index)), bytes);
+    sums.set(nameOf(index), createHash('sha256').update(bytes).digest('hex'));
+  }
+  await using naiad = naiadHome(join(scratch.path, 'convert'));
+  await naiad.run(['convert', '--quiet', '--compressor=none', `dir:${tree}`, `oci:${layout}:x`]);
+});
+after(() => scratch[Symbol.dispose]());
+
+function nameOf(index: number): string {
+  return `file-${String(index).padStart(3, '0')}`;
+}
+
+for (const { name } of DRIVERS) {
+  describe(name, () => {
+    const requirements = every(needs, driver(name));
+    const dir = join(scratch.path, name);
+    const mountpoint = join(dir, 'mnt');
+    const naiad = naiadHome(dir);
+    let registry: BadRegistry;
+
+    before(async () => {
+      if (requirements.skip !== false) return;
+      mkdirSync(mountpoint, { recursive: true });
+      registry = await startBadRegistry(layout);
+      await naiad.mount(`docker://${registry.host}/some/image:x`, mountpoint, '--quiet', `--driver=${name}`);
+    });
+    after(async () => {
+      if (requirements.skip !== false) return;
+      await naiad[Symbol.asyncDispose]();
+      await registry[Symbol.asyncDispose]();
+      assert.deepEqual(mountpointsBelow(dir), []);
+    });
+
+    for (const [index, { name: what, fault, first = 'right', secondsMax }] of SCENARIOS.entries()) {
+      test(`${name}, ${what}: ${first === 'right' ? 'right bytes' : 'EIO, then right bytes'}`, {
+        ...requirements,
+      }, async () => {
+        let met = 0;
+        let number = 0;
+        registry.script = (request) => {
+          if (request.kind !== 'blob' && request.kind !== 'signed') return undefined;
+          const bent = fault(++number, request);
+          if (bent) met++;
+          return bent;
+        };
+        const start = Date.now();
+        const file = nameOf(4 * index);
+        assert.equal(await read(mountpoint, file), first === 'right' ? sums.get(file) : first);
+        const seconds = (Date.now() - start) / 1000;
+        assert.ok(seconds < secondsMax, `${seconds} s`);
+        assert.ok(met > 0, 'the fault was never met');
+        registry.script = () => undefined;
+        assert.equal(await read(mountpoint, file), sums.get(file), 'with the registry well again');
+      });
+    }
+
+    test(`${name}: down for ${DOWN_SEC} s and back`, { ...requirements }, async () => {
+      await registry.down();
+      const file = nameOf(4 * SCENARIOS.length);
+      const reading = read(mountpoint, file);
+      // What is cached needs no registry.
+      assert.equal(await read(mountpoint, nameOf(0)), sums.get(nameOf(0)));
+      await sleep(DOWN_SEC * 1000);
+      await registry.up();
+      const result = await reading;
+      // Longer than a read may take, it is told so.
+      if (DOWN_SEC < 30) assert.equal(result, sums.get(file));
+      else assert.ok(result === 'EIO' || result === sums.get(file), result);
+      assert.equal(await read(mountpoint, file), sums.get(file));
+    });
+  });
+}
+
+/** The sha256 of a file, or the name of the error that its reader got. */
+async function read(mountpoint: string, file: string): Promise<string> {
+  const { code, stdout, stderr } = await runTool('sha256sum', [join(mountpoint, file)], { okay: [0, 1] });
+  if (code === 0) return stdout.slice(0, 64);
+  return /Input\/output error/.test(stderr) ? 'EIO' : stderr;
+}
