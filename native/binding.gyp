@@ -5,6 +5,7 @@
       "sources": [
         "src/addon.cc",
         "src/descriptors/descriptors.cc",
+        "src/descriptors/packets.cc",
         "src/descriptors/passing.cc",
         "src/file/lock.cc",
         "src/file/node.cc",
@@ -30,6 +31,26 @@
       "target_name": "naiad-prober",
       "type": "executable",
       "sources": ["src/bench/prober.cc"],
+      "cflags!": ["-std=gnu++17"],
+      "cflags_cc!": ["-std=gnu++17"],
+      "cflags_cc": ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti"],
+      "ldflags!": ["-rdynamic"],
+      "ldflags": ["-static-libstdc++", "-static-libgcc"]
+    },
+    {
+      "target_name": "naiad-keeper",
+      "type": "executable",
+      "sources": [
+        "src/keeper/calls.cc",
+        "src/keeper/daemon.cc",
+        "src/keeper/devices.cc",
+        "src/keeper/events.cc",
+        "src/keeper/group.cc",
+        "src/keeper/journal.cc",
+        "src/keeper/keeper.cc",
+        "src/keeper/main.cc"
+      ],
+      "include_dirs": ["src"],
       "cflags!": ["-std=gnu++17"],
       "cflags_cc!": ["-std=gnu++17"],
       "cflags_cc": ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti"],

@@ -10,7 +10,7 @@ const RANKS = [
   ['native', 'codec', 'chunk'],
   ['image'],
   ['backend'],
-  ['store', 'cache', 'tar'],
+  ['store', 'cache', 'tar', 'keeper'],
   ['registry', 'registry-server'],
   ['transport'],
   ['convert', 'mount', 'look', 'bench', 'demo'],

@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "descriptors/descriptors.h"
+#include "descriptors/packets.h"
 #include "file/file.h"
 #include "fuse/fuse.h"
 #include "mount/mount.h"
@@ -27,6 +28,9 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("fuseStatus", Napi::Function::New(env, naiad::FuseStatus, "fuseStatus"));
   exports.Set("fuseClone", Napi::Function::New(env, naiad::FuseClone, "fuseClone"));
   exports.Set("fuseResend", Napi::Function::New(env, naiad::FuseResend, "fuseResend"));
+  exports.Set("connectPackets", Napi::Function::New(env, naiad::ConnectPackets, "connectPackets"));
+  exports.Set("duplicateOver", Napi::Function::New(env, naiad::DuplicateOver, "duplicateOver"));
+  exports.Set("memoryFile", Napi::Function::New(env, naiad::MemoryFile, "memoryFile"));
   return exports;
 }
 

@@ -71,6 +71,8 @@ export const CODES = {
   DAEMON_RUNNING: { kind: 'busy', doc: 'another daemon serves the state directory' },
   DAEMON_MISSING: { kind: 'not-found', doc: 'no daemon serves the state directory' },
   DAEMON_FAILED: { kind: 'failed', doc: 'the daemon could not be started or does not answer' },
+  KEEPER_LOST: { kind: 'failed', doc: 'the process that keeps the events of mounts is gone or does not answer' },
+  KEEPER_REFUSED: { kind: 'failed', doc: 'the process that keeps the events of mounts refused a call' },
   CACHE_LOCKED: { kind: 'busy', doc: 'another process owns the cache directory' },
   CACHE_INVALID: { kind: 'corrupt', doc: 'a cache file is not of the layout this version writes' },
   TARGET_EXISTS: { kind: 'usage', doc: 'the target exists and would be overwritten' },

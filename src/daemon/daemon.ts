@@ -4,11 +4,13 @@ import { NaiadError } from '../base/errors.ts';
 import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.ts';
 import { CachePool } from '../mount/cache-pool.ts';
 import type { MountObserver } from '../mount/image-fs.ts';
+import { KeeperHandle } from '../mount/keeper-handle.ts';
 import type { MountStatus } from '../mount/mount-api.ts';
 import { isServed, listRecords, type MountRecord } from '../mount/mount-record.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
 import { cleanDead } from '../mount/recover.ts';
 import { ServedMount } from '../mount/serve.ts';
+import { daemonPaths } from '../store/paths.ts';
 import type { Log } from './log.ts';
 
 interface Entry {
@@ -31,6 +33,7 @@ export class Daemon {
   readonly state: string;
   readonly #directories = new CacheDirectories();
   readonly #pool = new CachePool();
+  readonly #keeper: KeeperHandle;
   readonly #log: Log;
   readonly #observer: MountObserver;
   readonly #entries = new Set<Entry>();
@@ -40,6 +43,7 @@ export class Daemon {
     this.#observer = observer;
     this.state = state;
     this.#log = log;
+    this.#keeper = new KeeperHandle({ socketPath: daemonPaths(state).keeper });
   }
 
   /** Mounts under way, there, and ending. */
@@ -116,11 +120,12 @@ export class Daemon {
     this.#stopping = true;
     for (const entry of this.#entries) entry.stop.abort(reason);
     await Promise.all([...this.#entries].map(({ ended }) => ended));
+    await this.#keeper[Symbol.asyncDispose]();
   }
 
   #begin(request: MountRequest, why: readonly string[] = []): Entry {
     const context = {
-      ...{ state: this.state, directories: this.#directories, pool: this.#pool },
+      ...{ state: this.state, directories: this.#directories, pool: this.#pool, keeper: this.#keeper },
       observer: this.#observer,
     };
     const mount = new ServedMount(request, context, why);

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { chmodSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { NaiadError } from '../base/errors.ts';
+import { shortSocketPath } from '../base/socket-path.ts';
 import { systemError } from '../base/system-error.ts';
-import { shortSocketPath } from '../mount/socket-path.ts';
 import { encodeError } from '../mount/wire-error.ts';
 
 /** A call that was understood. */

@@ -11,6 +11,7 @@ import {
   xattrEntry,
   xattrHeader,
 } from './erofs/records.ts';
+import { keeperEvent, keeperJournalHeader, keeperMessage } from './keeper/records.ts';
 import { blobEntry, chunkRecord, extSuperblock, rafsV5Head } from './rafs/records.ts';
 import type { Field } from './record.ts';
 import { tarGnuTail, tarHeader, tarSparseExtension, tarSparseExtent } from './tar/header.ts';
@@ -30,6 +31,7 @@ export const ALL_RECORDS: readonly { readonly title: string; readonly records: r
   { title: 'Bootstrap: RAFS', records: [extSuperblock, blobEntry, chunkRecord, rafsV5Head] },
   { title: 'Blob', records: [blobHeader, chunkInfoV1, chunkInfoV2, batchContext, tocEntry, sectionHeader] },
   { title: 'Cache', records: [chunkMapHeader, claimBatch, claim] },
+  { title: 'Keeper', records: [keeperMessage, keeperJournalHeader, keeperEvent] },
   { title: 'Tar', records: [tarHeader, tarGnuTail, tarSparseExtension, tarSparseExtent] },
 ];
 

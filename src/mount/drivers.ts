@@ -1,23 +1,25 @@
 // Which drivers there are, and which one a mount takes.
 import { NaiadError } from '../base/errors.ts';
 import type { Driver, DriverName } from './driver.ts';
+import { erofsDriver } from './erofs-driver.ts';
 import { fuseDriver } from './fuse-driver.ts';
 import { fuseNativeDriver } from './fuse-native-driver.ts';
 
 /** In order of preference. */
-const DRIVERS: readonly Driver[] = [fuseNativeDriver, fuseDriver];
+const DRIVERS: readonly Driver[] = [fuseNativeDriver, fuseDriver, erofsDriver];
 
 export interface DriverChoice {
   readonly driver: Driver;
   readonly why: string;
 }
 
-/** The driver `name`, or under `auto` the first that works here. @throws NaiadError DRIVER_UNAVAILABLE with the reasons. */
-export function chooseDriver(name: DriverName | 'auto'): DriverChoice {
+/** The driver `name`, or under `auto` the first that works here with the cache directory `cache`.
+ *  @throws NaiadError DRIVER_UNAVAILABLE with the reasons. */
+export function chooseDriver(name: DriverName | 'auto', cache: string): DriverChoice {
   const reasons: NaiadError[] = [];
   for (const driver of DRIVERS) {
     if (name !== 'auto' && driver.name !== name) continue;
-    const reason = driver.unavailable();
+    const reason = driver.unavailable(cache);
     if (!reason) {
       const why =
         name === 'auto' ? `Driver ${driver.name}: the first that works here.` : `Driver ${driver.name}, as asked.`;

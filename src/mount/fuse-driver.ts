@@ -48,8 +48,8 @@ export const fuseDriver: Driver = {
     }
   },
 
-  async mount(fs, target) {
-    const reason = this.unavailable();
+  async mount(fs, target, place) {
+    const reason = this.unavailable(place.cache);
     if (reason) throw reason;
     const first = await mountFuse(target);
     const mounted = FuseMount.start(fs, withClones(first));

@@ -34,8 +34,8 @@ export const fuseNativeDriver: Driver = {
     }
   },
 
-  async mount(fs, target) {
-    const reason = this.unavailable();
+  async mount(fs, target, place) {
+    const reason = this.unavailable(place.cache);
     if (reason) throw reason;
     const handlers = new FuseHandlers(fs);
     const Fuse = withSafeXattrs(loadPackage(), handlers);

@@ -3,12 +3,12 @@ import { request } from 'node:http';
 import { abortReason } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import type { ProcessIdentity } from '../base/process-identity.ts';
+import { type SocketPath, shortSocketPath } from '../base/socket-path.ts';
 import { systemError } from '../base/system-error.ts';
 import type { ImageConfig } from '../format/oci/manifest.ts';
 import type { ContainerUser } from './container-user.ts';
 import type { DeviceCoverage, ImageFsCounters } from './image-fs.ts';
 import type { MountRecord } from './mount-record.ts';
-import { type SocketPath, shortSocketPath } from './socket-path.ts';
 import { decodeError, type WireError } from './wire-error.ts';
 
 export interface MountStatus {

@@ -43,6 +43,15 @@ export function mountAbove(path: string, table: readonly MountEntry[] = readMoun
   return found;
 }
 
+/** True when naiad mounted it. The kernel's EROFS has the path of its bootstrap as source. */
+export function isOurs(entry: MountEntry | undefined): boolean {
+  if (entry?.type === 'erofs') return BOOTSTRAP_PATH.test(entry.source);
+  return entry?.source === 'naiad';
+}
+
+/** See src/store/paths.ts. */
+const BOOTSTRAP_PATH = /\/bootstraps\/[0-9a-f]{64}$/;
+
 /** Space, tab, newline and backslash are written as three octal digits. */
 function decode(field: string): string {
   const bytes = field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));

@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
-import { mountAt } from './mount-table.ts';
+import { isOurs, mountAt } from './mount-table.ts';
 
 /**
  * The absolute path of `directory` without symlinks, as the mount table names it. Of a mount whose server is dead only
@@ -34,10 +34,9 @@ export function resolveMountpoint(directory: string): string {
 export async function checkMountpoint(mountpoint: string): Promise<void> {
   const there = mountAt(mountpoint);
   if (there) {
-    const what = there.source === 'naiad' ? 'an image' : `${there.source} (${there.type})`;
+    const what = isOurs(there) ? 'an image' : `${there.source} (${there.type})`;
     throw new NaiadError('MOUNTPOINT_BUSY', `${mountpoint}: ${what} is mounted there already`, {
-      hint:
-        there.source === 'naiad' ? `naiad umount ${mountpoint}` : `Choose another directory, or umount ${mountpoint}`,
+      hint: isOurs(there) ? `naiad umount ${mountpoint}` : `Choose another directory, or umount ${mountpoint}`,
     });
   }
   try {

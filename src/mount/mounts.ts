@@ -4,7 +4,7 @@ import { hasCode, NaiadError } from '../base/errors.ts';
 import { daemonPaths } from '../store/paths.ts';
 import { type ApiCall, callDaemon, type MountStatus } from './mount-api.ts';
 import { isServed, listRecords, type MountRecord, mountIdOf, readRecord } from './mount-record.ts';
-import { mountAt } from './mount-table.ts';
+import { isOurs, mountAt } from './mount-table.ts';
 import { resolveMountpoint } from './mountpoint.ts';
 import { cleanDead, forgetGone } from './recover.ts';
 import { daemonStatus } from './start.ts';
@@ -64,7 +64,7 @@ export async function endMount(
   const record = readRecord(state, mountIdOf(mountpoint));
   if (!record) {
     // Its record was lost, or it was mounted with another state directory.
-    if (mountAt(mountpoint)?.source !== 'naiad') {
+    if (!isOurs(mountAt(mountpoint))) {
       throw new NaiadError('NOT_MOUNTED', `no image is mounted on ${mountpoint}`, {
         hint: 'naiad status lists them all.',
       });

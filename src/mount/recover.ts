@@ -1,16 +1,16 @@
 // After processes that were killed: what they had mounted is unmounted, what they had written down is removed.
 import { rmSync } from 'node:fs';
 import { isServed, listRecords, type MountRecord, removeRecord } from './mount-record.ts';
-import { mountAt, readMountTable } from './mount-table.ts';
+import { isOurs, mountAt, readMountTable } from './mount-table.ts';
 import { unmount } from './unmount.ts';
 
 /** Unmounts and removes a mount whose process is dead. Its file system answers nobody, so nothing is taken from anyone.
  *  @throws NaiadError MOUNTPOINT_BUSY when processes still use the overlay over it and `lazy` is not set. */
 export async function cleanDead(state: string, record: MountRecord, options: { lazy?: boolean } = {}): Promise<void> {
   const { mountpoint, target, readWrite } = record;
-  if (readWrite && mountAt(mountpoint)?.source === 'naiad') await unmount(mountpoint, options);
+  if (readWrite && isOurs(mountAt(mountpoint))) await unmount(mountpoint, options);
   // What is mounted there belongs to somebody else if it answers.
-  if (mountAt(target)?.source === 'naiad') await unmount(target, { lazy: true });
+  if (isOurs(mountAt(target))) await unmount(target, { lazy: true });
   forget(state, record);
 }
 
@@ -19,7 +19,7 @@ export function forgetGone(state: string): void {
   const table = readMountTable();
   for (const record of listRecords(state)) {
     if (isServed(record)) continue;
-    const mounted = [record.mountpoint, record.target].some((path) => mountAt(path, table)?.source === 'naiad');
+    const mounted = [record.mountpoint, record.target].some((path) => isOurs(mountAt(path, table)));
     if (!mounted) forget(state, record);
   }
 }

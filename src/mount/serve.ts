@@ -13,13 +13,14 @@ import type { Spool } from '../store/spool.ts';
 import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
 import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
-import type { DriverMount } from './driver.ts';
+import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
+import type { KeeperHandle } from './keeper-handle.ts';
 import type { MountStatus } from './mount-api.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { type MountRequest, withoutSecrets } from './mount-request.ts';
-import { mountAbove, mountAt } from './mount-table.ts';
+import { isOurs, mountAbove, mountAt } from './mount-table.ts';
 import { untilUnmounted } from './mount-watch.ts';
 import { checkMountpoint } from './mountpoint.ts';
 import { createParts, mountOverlay, planWritable } from './overlay.ts';
@@ -33,6 +34,7 @@ export interface MountContext {
   readonly directories: CacheDirectories;
   readonly pool: CachePool;
   readonly observer?: MountObserver;
+  readonly keeper: KeeperHandle;
 }
 
 /** After a request to stop, processes in a mount that had to be taken from them get this long. */
@@ -85,7 +87,7 @@ export class ServedMount {
 
   /** @throws NaiadError when it cannot be mounted. */
   async start(signal: AbortSignal): Promise<void> {
-    const { driver, why } = chooseDriver(this.#request.driver);
+    const { driver, why } = chooseDriver(this.#request.driver, this.#record.cache);
     await this.#claim();
     await checkMountpoint(this.#record.mountpoint);
     const { platform, environment, cacheSizeMax } = this.#request;
@@ -105,7 +107,7 @@ export class ServedMount {
     throwIfAborted(signal);
     await this.#planTarget(image);
     this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [...this.#record.why, why] });
-    this.#driverMount = await driver.mount(this.#fs, this.#record.target);
+    this.#driverMount = await driver.mount(this.#fs, this.#record.target, this.#place());
     await this.#mountOnTop();
     throwIfAborted(signal);
     this.#update({ ready: true });
@@ -114,7 +116,7 @@ export class ServedMount {
   status(): MountStatus {
     const { fs, image } = this;
     return {
-      mount: this.#record,
+      mount: { ...this.#record, why: [...this.#record.why, ...(this.#driverMount?.report?.().why ?? [])] },
       devices: fs.coverage(),
       counters: fs.counters,
       metadataBytes: image.metadataBytes,
@@ -176,8 +178,8 @@ export class ServedMount {
   /** Takes it out of the tree; `waitForEnd` returns then. @throws NaiadError MOUNTPOINT_BUSY unless `lazy`, … */
   async unmount({ lazy }: { readonly lazy: boolean }): Promise<void> {
     const { mountpoint, target } = this.#record;
-    if (target !== mountpoint && mountAt(mountpoint)?.source === 'naiad') await unmount(mountpoint, { lazy });
-    if (mountAt(target)?.source === 'naiad') await unmount(target, { lazy });
+    if (target !== mountpoint && isOurs(mountAt(mountpoint))) await unmount(mountpoint, { lazy });
+    if (isOurs(mountAt(target))) await unmount(target, { lazy });
     this.#detached ||= lazy;
     this.#unmounted?.();
   }
@@ -223,7 +225,7 @@ export class ServedMount {
       this.#spool = plan.spool;
       this.#update({ readWrite: plan.readWrite, target, why: [...why, plan.why] });
       createParts(parts, plan.readWrite, image.bootstrap.inode(image.bootstrap.rootNid));
-    } else if (mountAbove(mountpoint)?.source === 'naiad') {
+    } else if (isOurs(mountAbove(mountpoint))) {
       // Mounting looks the path up; this process may be the one to be asked, and must not wait for itself.
       this.#update({ target, why: [...why, 'Bound to its place, which is inside another image.'] });
       mkdirSync(target, { recursive: true, mode: 0o700 });
@@ -241,7 +243,12 @@ export class ServedMount {
   async #topGone(signal: AbortSignal): Promise<void> {
     const { mountpoint, target } = this.#record;
     if (target === mountpoint) await new Promise<never>(() => undefined);
-    await untilUnmounted(mountpoint, ({ source }) => source === 'naiad', signal);
+    await untilUnmounted(mountpoint, isOurs, signal);
+  }
+
+  #place(): MountPlace {
+    const { id, cache } = this.#record;
+    return { id, cache, keeper: () => this.#context.keeper.get() };
   }
 
   #update(change: Partial<MountRecord>): void {

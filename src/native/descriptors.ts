@@ -19,6 +19,31 @@ export function connectUnix(path: string): number {
   return fd;
 }
 
+/**
+ * Connects to the socket at `path`, which keeps the bounds of messages (SOCK_SEQPACKET); undefined when nobody listens
+ * there. A send fails with EAGAIN after `timeoutMs`. @throws NaiadError PERMISSION, IO
+ */
+export function connectPackets(path: string, timeoutMs: number): number | undefined {
+  const fd = loadAddon().connectPackets(Buffer.from(path), timeoutMs);
+  if (fd >= 0) return fd;
+  const error = errnoError(-fd, 'connect', Buffer.from(path));
+  if (['ENOENT', 'ECONNREFUSED'].includes(error.code ?? '')) return undefined;
+  throw systemError(error, `connect ${path}`);
+}
+
+/** Makes the descriptor `to` another name of what `from` is; what it was before is closed. */
+export function duplicateOver(from: number, to: number): void {
+  const errno = loadAddon().duplicateOver(from, to);
+  if (errno !== 0) throw failed(errno, 'dup3', `descriptor ${to}`);
+}
+
+/** A file in memory that holds `bytes` and cannot be changed by anybody; the caller closes it. */
+export function memoryFile(bytes: Uint8Array): number {
+  const fd = loadAddon().memoryFile(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  if (fd < 0) throw failed(-fd, 'memfd_create', `${bytes.length} bytes`);
+  return fd;
+}
+
 /** Sends `bytes` (one at least) with copies of `descriptors` (253 at most); the caller's stay open. */
 export function sendDescriptors(socket: number, bytes: Buffer, descriptors: readonly number[]): void {
   const errno = loadAddon().sendDescriptors(socket, bytes, descriptors);

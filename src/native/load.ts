@@ -18,6 +18,10 @@ export interface Addon {
   socketPair(): [number, number] | number;
   connectUnix(path: Buffer): number;
   sendDescriptors(socket: number, bytes: Buffer, descriptors: readonly number[]): number;
+  /** These two answer with a descriptor or a negative errno. */
+  connectPackets(path: Buffer, timeoutMs: number): number;
+  memoryFile(bytes: Buffer): number;
+  duplicateOver(from: number, to: number): number;
   receiveDescriptors(socket: number, sizeMax: number, timeoutMs: number): Promise<PassedMessage | number>;
   fuseStart(options: object, onEvent: (misses: Float64Array, ended: boolean) => void): number;
   fuseDone(session: number, id: number, errno: number): void;

@@ -4,6 +4,7 @@
 //     blobs/<blobId>.data        sparse, uncompressed bytes at device offsets
 //     blobs/<blobId>.map         which chunks of it are present
 //     blobs/<blobId>-<variant>.… of an image that contradicts the others about the blob's chunks
+//     bootstraps/<sha256>        bootstraps as the kernel mounts them
 //     metadata/<digest hex>      configs and bootstrap layers as they are stored
 //     pins/<pinId>.json          what is never removed to make room
 //     layout, lock, CACHEDIR.TAG which layout this is; held by a daemon; for backup programs
@@ -11,6 +12,7 @@
 //   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
 //     mounts/<mountId>.json      one mount: image, mountpoint, driver, process
 //     daemon.sock                API of the daemon that serves them
+//     keeper.sock                of the keeper, which outlives the daemon
 //     daemon.lock                which process that is
 //     daemon.log                 what it logged
 //     mounts/<mountId>/{lower,upper,work}   the parts of a read-write mount
@@ -68,6 +70,11 @@ export function metadataDir(cache: string): string {
   return join(cache, 'metadata');
 }
 
+/** A bootstrap as it is mounted, under the hex of its sha256. */
+export function bootstrapFile(cache: string, sha256: string): string {
+  return join(cache, 'bootstraps', sha256);
+}
+
 export function mountsDir(state: string): string {
   return join(state, 'mounts');
 }
@@ -79,11 +86,12 @@ export function mountPaths(state: string, mountId: string): { record: string; pa
 }
 
 /** Files of the daemon of a state directory. */
-export function daemonPaths(state: string): { socket: string; lock: string; log: string } {
+export function daemonPaths(state: string): { socket: string; lock: string; log: string; keeper: string } {
   return {
     socket: join(state, 'daemon.sock'),
     lock: join(state, 'daemon.lock'),
     log: join(state, 'daemon.log'),
+    keeper: join(state, 'keeper.sock'),
   };
 }
 

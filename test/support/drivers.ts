@@ -1,4 +1,5 @@
 // The drivers as tests see them: which there are, what each needs here, and what it cannot express.
+import { tmpdir } from 'node:os';
 import { DRIVER_NAMES, type DriverName } from '../../src/mount/driver.ts';
 import { chooseDriver } from '../../src/mount/drivers.ts';
 import { type Requirement, requirement } from './requires.ts';
@@ -22,7 +23,7 @@ export const DRIVERS: readonly DriverTraits[] = DRIVER_NAMES.map((name) => {
 export function driver(name: DriverName): Requirement {
   return requirement(`driver-${name}`, () => {
     try {
-      chooseDriver(name);
+      chooseDriver(name, tmpdir());
       return undefined;
     } catch (error) {
       return (error as Error).message;

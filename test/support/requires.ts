@@ -1,7 +1,9 @@
 // What a test needs beyond Node. Where it is missing the test is skipped with the reason; where REQUIRE (a comma list of
 // names, or `all`) says that it must be there, as CI does, the missing thing is a failure instead.
 import { accessSync, constants, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { preContentProblem } from '../../src/native/keeper.ts';
 import { loadAddon } from '../../src/native/load.ts';
 
 /** Spread into the options of a test: `test('…', { ...root() }, …)`. */
@@ -77,6 +79,17 @@ export function addon(): Requirement {
     try {
       loadAddon();
       return undefined;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  });
+}
+
+/** Pre-content events of files in the temporary directory, and the keeper, built (root, Linux 6.14 or later). */
+export function preContent(): Requirement {
+  return requirement('pre-content', () => {
+    try {
+      return preContentProblem(tmpdir())?.message;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }

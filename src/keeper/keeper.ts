@@ -1,0 +1,370 @@
+// The keeper as its daemon has it: devices whose events it keeps, descriptors it holds, readers that wait. Should the keeper
+// die, this process holds group and journal still, so that no read is let through, and starts the next one.
+import { closeSync, fstatSync, read } from 'node:fs';
+import { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { hasCode, NaiadError } from '../base/errors.ts';
+import { KEEPER_STATE_SIZE, type KeeperJournalHeader } from '../format/keeper/records.ts';
+import { closeDescriptors, duplicateOver, memoryFile } from '../native/descriptors.ts';
+import { KeeperChannel } from './channel.ts';
+import { type PendingEvent, pendingEvents, readJournalHeader } from './journal.ts';
+import { type KeeperProcess, spawnKeeper } from './spawn.ts';
+import { knowsRange, type WatchedRange } from './starts.ts';
+
+export interface WatchedDevice {
+  /** Unique, at most 63 bytes; a device of the same name is replaced. */
+  readonly name: string;
+  /** Open for reading and writing; stays the caller's, who keeps it open until the device is removed. It becomes a
+   *  descriptor that raises no events. */
+  readonly dataFd: number;
+  readonly mapFd: number;
+  /** Where the ready bits start in the map. */
+  readonly bitsOffset: number;
+  /** Where each chunk starts, ascending; KEEPER_ABSENT_CHUNK where nothing is known of it. */
+  readonly starts: BigUint64Array;
+  readonly size: number;
+  /** Makes the range present: 0, or the errno for the reader. Never rejects. */
+  readonly onRead: (range: WatchedRange) => Promise<number>;
+  /** Makes all of the device present. @throws when that fails. */
+  readonly complete: () => Promise<void>;
+}
+
+export interface HeldDescriptor {
+  readonly name: string;
+  readonly state: Uint8Array;
+  /** The caller's to close. */
+  readonly fd: number;
+}
+
+export interface KeeperOptions {
+  readonly socketPath: string;
+  /** Starts the daemon again when it is gone; without it, readers of what is missing get EIO then. */
+  readonly command?: readonly string[];
+}
+
+interface Registered {
+  readonly device: WatchedDevice;
+  readonly key: string;
+  id: number;
+  path: string | undefined;
+}
+
+interface Attached {
+  readonly channel: KeeperChannel;
+  readonly group: number;
+  readonly journal: number;
+  readonly wake: Socket;
+}
+
+/** How long a keeper that was just started is waited for. */
+const START_WAIT_MS = 5000;
+const CONNECT_PAUSE_MS = 5;
+/** By then the end of the stream that wakes has been seen. */
+const LOSS_NOTICE_MS = 100;
+/** Readers that a keeper may have lost wait for the whole device; a failure is tried again this often. */
+const COMPLETE_ATTEMPTS_MAX = 3;
+const readAsync = promisify(read);
+
+export class Keeper implements AsyncDisposable {
+  readonly #options: KeeperOptions;
+  readonly #devices = new Map<string, Registered>();
+  readonly #held = new Map<string, { fd: number; state: Uint8Array }>();
+  /** Events that are worked on, or answered and still in the journal, by index and sequence. */
+  readonly #working = new Set<string>();
+  #attached: Attached;
+  #leaving = false;
+  /** False while devices of a daemon before this one may be added again: then events of unknown files wait. */
+  #settled: boolean;
+  /** Ends when the keeper that took the place of a dead one knows all that it must. */
+  #ready: Promise<void> = Promise.resolve();
+
+  private constructor(options: KeeperOptions, attached: Attached, settled: boolean) {
+    this.#options = options;
+    this.#settled = settled;
+    this.#attached = attached;
+    this.#listen(attached);
+  }
+
+  /** Connects to the keeper that listens there, or starts one. @throws NaiadError KEEPER_LOST, KEEPER_REFUSED, … */
+  static async start(options: KeeperOptions): Promise<Keeper> {
+    const connected = await Keeper.connect(options);
+    if (connected) return connected;
+    return new Keeper(options, await attach(options, spawnKeeper(options)), true);
+  }
+
+  /** The keeper that listens there, as its daemon; undefined when there is none. @throws NaiadError KEEPER_REFUSED when
+   *  it has a daemon. */
+  static async connect(options: KeeperOptions): Promise<Keeper | undefined> {
+    const channel = KeeperChannel.connect(options.socketPath);
+    if (!channel) return undefined;
+    return new Keeper(options, await hello(channel), false);
+  }
+
+  /** What the journal says; of every keeper that had it. */
+  get journal(): KeeperJournalHeader {
+    return readJournalHeader(this.#attached.journal);
+  }
+
+  /** Watches a device: from now on a read of it waits until its range is ready. */
+  async addDevice(device: WatchedDevice): Promise<void> {
+    const { dev, ino } = fstatSync(device.dataFd, { bigint: true });
+    const id = await this.#persist(() => this.#register(device));
+    this.#devices.set(device.name, { device, id, key: `${dev}:${ino}`, path: undefined });
+    this.#takeEvents();
+  }
+
+  /** Watches it no longer, with `whenGone` from the moment that its path is gone. Until then, and for readers that wait, what
+   *  is not ready is EIO. */
+  async removeDevice(name: string, options: { readonly whenGone?: boolean } = {}): Promise<void> {
+    const entry = this.#devices.get(name);
+    if (!entry) return;
+    await this.#persist(() =>
+      this.#attached.channel.demand('removeDevice', { id: entry.id, error: options.whenGone ? 1 : 0 }),
+    );
+    this.#devices.delete(name);
+  }
+
+  /** Says which path exists as long as the device may be read: should no daemon be left, the keeper ends with it. */
+  async watch(name: string, path: string): Promise<void> {
+    const entry = this.#devices.get(name);
+    if (!entry) return;
+    entry.path = path;
+    await this.#persist(() =>
+      this.#attached.channel.demand('watch', { id: entry.id, state: padded(Buffer.from(path)) }),
+    );
+  }
+
+  /** Called once every device of a daemon before this one was added again: the rest, of mounts that are gone or go, is left. */
+  async removeOtherDevices(): Promise<void> {
+    this.#settled = true;
+    this.#takeEvents();
+    for (let id = 0; ; id++) {
+      const answer = await this.#attached.channel.call('listDevices', { id });
+      if (answer.errno !== undefined) return;
+      id = answer.id;
+      if (!this.#devices.has(answer.name)) await this.#attached.channel.demand('removeDevice', { id, error: 1 });
+    }
+  }
+
+  /** Keeps a copy of `fd` beyond this process. The caller leaves `fd` open until it is dropped. */
+  async hold(name: string, fd: number, state: Uint8Array = new Uint8Array(0)): Promise<void> {
+    const kept = { fd, state: padded(state) };
+    this.#held.set(name, kept);
+    await this.#persist(() => this.#attached.channel.demand('hold', { name, state: kept.state }, [fd]));
+  }
+
+  /** What a daemon before this one, or this one, had it hold. */
+  async held(): Promise<HeldDescriptor[]> {
+    await this.#ready;
+    const found: HeldDescriptor[] = [];
+    for (let id = 0; ; id++) {
+      const answer = await this.#attached.channel.call('listHeld', { id });
+      const [fd] = answer.descriptors;
+      if (answer.errno !== undefined || fd === undefined) return found;
+      found.push({ name: answer.name, state: answer.state, fd });
+      id = answer.id;
+    }
+  }
+
+  /** Holds it no longer; no error when it did not. */
+  async drop(name: string): Promise<void> {
+    this.#held.delete(name);
+    await this.#persist(() => this.#attached.channel.call('drop', { name }));
+  }
+
+  /** Leaves everything as it is to the next daemon, which the keeper starts. */
+  async release(): Promise<void> {
+    this.#leaving = true;
+    await this.#ready;
+    detach(this.#attached);
+  }
+
+  /** Ends the keeper. Where mounts are left that processes still use, it stays without any daemon until they are gone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#leaving) return;
+    this.#leaving = true;
+    await this.#ready;
+    await this.#attached.channel.call('stop').catch(() => undefined); // It may be gone already.
+    detach(this.#attached);
+  }
+
+  /** Adds the device to the keeper, and sees that `dataFd` raises no events. */
+  async #register(device: WatchedDevice): Promise<number> {
+    const { channel } = this.#attached;
+    const { name, dataFd, mapFd, bitsOffset, starts, size } = device;
+    const table = memoryFile(new Uint8Array(starts.buffer, starts.byteOffset, starts.byteLength));
+    const fields = { name, bitsOffset, deviceSize: size, chunkCount: starts.length };
+    const added = await channel.demand('addDevice', fields, [dataFd, mapFd, table]).finally(() => closeSync(table));
+    takeQuiet(added.descriptors, dataFd);
+    if (added.descriptors.length > 0) return added.id;
+    // One read through the descriptor itself shows whether it raises events. If so, the event brings one that does not.
+    await channel.demand('probeBegin', { id: added.id });
+    await readAsync(dataFd, new Uint8Array(1), 0, 1, 0);
+    const probed = await channel.demand('probeEnd', { id: added.id });
+    takeQuiet(probed.descriptors, dataFd);
+    return added.id;
+  }
+
+  #listen(attached: Attached): void {
+    attached.wake.on('data', () => this.#takeEvents());
+    attached.wake.on('error', () => undefined); // Followed by "close".
+    attached.wake.on('close', () => {
+      if (this.#leaving || this.#attached !== attached) return;
+      this.#ready = this.#succeed(attached).catch((error) => {
+        if (!hasCode(error, 'KEEPER_LOST')) warn(error); // The successor died as well, and has one of its own.
+      });
+    });
+  }
+
+  #takeEvents(): void {
+    const pending = new Map(
+      pendingEvents(this.#attached.journal).map((event) => [`${event.index}:${event.sequence}`, event]),
+    );
+    for (const key of this.#working) if (!pending.has(key)) this.#working.delete(key);
+    for (const [key, event] of pending) {
+      if (this.#working.has(key)) continue;
+      const device = this.#deviceOf(event);
+      if (!device && !this.#settled) continue; // Perhaps of one that is yet to be added.
+      this.#working.add(key);
+      this.#work(event, device).catch(warn);
+    }
+  }
+
+  /** Of several devices in one file, the one that knows the range. */
+  #deviceOf(event: PendingEvent): WatchedDevice | undefined {
+    const key = `${event.fileDevice}:${event.fileInode}`;
+    const found = [...this.#devices.values()].filter((entry) => entry.key === key).map(({ device }) => device);
+    return found.find((device) => knowsRange(device.starts, rangeOf(event, device))) ?? found[0];
+  }
+
+  async #work(event: PendingEvent, device: WatchedDevice | undefined): Promise<void> {
+    let error = EIO;
+    if (device) {
+      const range = rangeOf(event, device);
+      if (knowsRange(device.starts, range)) error = await device.onRead(range);
+    }
+    try {
+      this.#attached.channel.send('answer', { id: event.index, sequence: event.sequence, error });
+    } catch (problem) {
+      if (!hasCode(problem, 'KEEPER_LOST')) throw problem; // The next keeper finds the event in the journal.
+    }
+  }
+
+  /** The keeper is dead: starts another one with its group and journal, and tells it all that this process knows. */
+  async #succeed(dead: Attached): Promise<void> {
+    dead.channel[Symbol.dispose]();
+    const { group, journal } = dead;
+    this.#attached = await this.#startSuccessor({ group, journal });
+    closeDescriptors([group, journal]);
+    this.#listen(this.#attached);
+    const { channel } = this.#attached;
+    for (const entry of this.#devices.values()) {
+      entry.id = await this.#register(entry.device);
+      if (entry.path === undefined) continue;
+      await channel.demand('watch', { id: entry.id, state: padded(Buffer.from(entry.path)) });
+    }
+    for (const [name, { fd, state }] of this.#held) await channel.demand('hold', { name, state }, [fd]);
+    this.#working.clear(); // What was answered to the dead keeper may never have reached its reader.
+    this.#takeEvents();
+    if (this.journal.unrecorded) await this.#answerUnrecorded();
+  }
+
+  /** Readers wait for it, so it does not give up. */
+  async #startSuccessor(inherited: { group: number; journal: number }): Promise<Attached> {
+    for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, 5000)) {
+      try {
+        return await attach(this.#options, spawnKeeper(this.#options, inherited));
+      } catch (error) {
+        if (this.#leaving) throw error;
+        warn(error);
+        await sleep(pauseMs);
+      }
+    }
+  }
+
+  /** A call in whose middle the keeper died is made again with the next one. */
+  async #persist<T>(call: () => Promise<T>): Promise<T> {
+    await this.#ready;
+    try {
+      return await call();
+    } catch (error) {
+      if (!hasCode(error, 'KEEPER_LOST')) throw error;
+      await sleep(LOSS_NOTICE_MS);
+      await this.#ready;
+      return await call();
+    }
+  }
+
+  /** Of events that were read and not recorded nobody knows the range: they are answered once everything is there. */
+  async #answerUnrecorded(): Promise<void> {
+    let error = EIO;
+    for (let attempt = 0; attempt < COMPLETE_ATTEMPTS_MAX && error !== 0; attempt++) {
+      const all = [...this.#devices.values()].map(({ device }) => device.complete());
+      error = (await Promise.allSettled(all)).every(({ status }) => status === 'fulfilled') ? 0 : EIO;
+    }
+    await this.#attached.channel.demand('sweep', { error });
+  }
+}
+
+const EIO = 5;
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error));
+}
+
+/** Stops a keeper that has no daemon, whatever it still holds. False when there is none. @throws NaiadError KEEPER_REFUSED
+ *  when it has a daemon. */
+export async function stopKeeper(socketPath: string): Promise<boolean> {
+  using channel = KeeperChannel.connect(socketPath);
+  if (!channel) return false;
+  await channel.demand('stop', { error: 1 });
+  return true;
+}
+
+/** Says hello to a keeper that was just started, as soon as it listens. */
+async function attach({ socketPath }: KeeperOptions, child: KeeperProcess): Promise<Attached> {
+  for (const end = Date.now() + START_WAIT_MS; Date.now() < end; await sleep(CONNECT_PAUSE_MS)) {
+    const problem = child.problem();
+    if (problem) throw problem;
+    const channel = KeeperChannel.connect(socketPath);
+    if (channel) return await hello(channel);
+  }
+  throw new NaiadError('KEEPER_LOST', `the keeper does not listen at ${socketPath}`);
+}
+
+async function hello(channel: KeeperChannel): Promise<Attached> {
+  try {
+    const { descriptors } = await channel.demand('hello');
+    const [group, journal, wake] = descriptors as [number, number, number];
+    readJournalHeader(journal);
+    return { channel, group, journal, wake: new Socket({ fd: wake, readable: true, writable: false }) };
+  } catch (error) {
+    channel[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function detach({ channel, group, journal, wake }: Attached): void {
+  wake.destroy();
+  channel[Symbol.dispose]();
+  closeDescriptors([group, journal]);
+}
+
+/** Makes `dataFd` the descriptor that raises no events, if one came. */
+function takeQuiet(descriptors: readonly number[], dataFd: number): void {
+  const [quiet] = descriptors;
+  if (quiet !== undefined) duplicateOver(quiet, dataFd);
+  closeDescriptors(descriptors);
+}
+
+function padded(state: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(KEEPER_STATE_SIZE);
+  bytes.set(state);
+  return bytes;
+}
+
+function rangeOf(event: PendingEvent, device: WatchedDevice): WatchedRange {
+  const end = Math.min(Number(BigInt(event.offset) + event.count), device.size);
+  return { offset: event.offset, size: Math.max(0, end - event.offset) };
+}

@@ -1,0 +1,35 @@
+// Starting a keeper: a process in a session of its own, which lives on when this one ends.
+import { spawn } from 'node:child_process';
+import { NaiadError } from '../base/errors.ts';
+import { keeperProgram } from '../native/keeper.ts';
+
+export interface KeeperProcess {
+  /** Why it ended, if it did. */
+  problem(): NaiadError | undefined;
+}
+
+/** Descriptors 3 and 4 of the child. */
+const INHERITED = ['--group', '3', '--journal', '4'];
+
+/** Starts a keeper, or with `inherited` one that takes over from a dead one. @throws NaiadError ADDON_MISSING */
+export function spawnKeeper(
+  options: { readonly socketPath: string; readonly command?: readonly string[] },
+  inherited?: { readonly group: number; readonly journal: number },
+): KeeperProcess {
+  const { socketPath, command } = options;
+  const args = ['--socket', socketPath, ...(inherited ? INHERITED : []), ...(command ? ['--', ...command] : [])];
+  const child = spawn(keeperProgram(), args, {
+    cwd: '/', // Holding the caller's directory would keep it from being unmounted.
+    detached: true,
+    stdio: ['ignore', 'ignore', 'inherit', ...(inherited ? [inherited.group, inherited.journal] : [])],
+  });
+  child.unref();
+  let problem: NaiadError | undefined;
+  child.once('error', (cause) => {
+    problem = new NaiadError('KEEPER_LOST', `the keeper cannot be started: ${cause.message}`, { cause });
+  });
+  child.once('exit', (code, signal) => {
+    problem = new NaiadError('KEEPER_LOST', `the keeper ended with ${signal ?? `exit code ${code}`}`);
+  });
+  return { problem: () => problem };
+}

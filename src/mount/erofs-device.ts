@@ -1,0 +1,106 @@
+// One device of an EROFS mount: its events while it is not complete, and what is done about them.
+import { constants } from 'node:os';
+import { NaiadError } from '../base/errors.ts';
+import { isSystemError } from '../base/system-error.ts';
+import type { ChunkCache } from '../cache/chunk-cache.ts';
+import { KEEPER_ABSENT_CHUNK } from '../format/keeper/records.ts';
+import type { Keeper } from '../keeper/keeper.ts';
+import type { WatchedRange } from '../keeper/starts.ts';
+import { DeviceReadAhead } from './device-read-ahead.ts';
+import { errnoOf } from './errno.ts';
+import type { ImageFs } from './image-fs.ts';
+
+export class ErofsDevice {
+  readonly #cache: ChunkCache;
+  readonly #name: string;
+  readonly #fs: ImageFs;
+  readonly #readAhead: DeviceReadAhead;
+  #keeper: Keeper | undefined;
+  /** No chunk before this one is missing. */
+  #completeUntil = 0;
+
+  constructor(cache: ChunkCache, name: string, fs: ImageFs) {
+    this.#cache = cache;
+    this.#name = name;
+    this.#fs = fs;
+    this.#readAhead = new DeviceReadAhead(fs.bootstrap.chunkSize);
+  }
+
+  get dataFd(): number {
+    return this.#cache.dataFd;
+  }
+
+  /** True while the keeper has its events. */
+  get watched(): boolean {
+    return this.#keeper !== undefined;
+  }
+
+  /** True when every chunk that the image uses is present. */
+  complete(): boolean {
+    const { chunks } = this.#cache.device;
+    for (; this.#completeUntil < chunks.count; this.#completeUntil++) {
+      const size = chunks.uncompressedSize(this.#completeUntil);
+      const offset = chunks.uncompressedOffset(this.#completeUntil);
+      if (size > 0 && !this.#cache.isReady({ offset, size })) return false;
+    }
+    return true;
+  }
+
+  async watch(keeper: Keeper): Promise<void> {
+    const { dataFd, mapFd, readyBitsOffset, device } = this.#cache;
+    const starts = this.#cache.starts();
+    for (let index = 0; index < starts.length; index++) {
+      // Another image that shares the file may have it, at a place that this one does not know.
+      if (!device.chunks.present(index)) starts[index] = (starts[index] as bigint) | KEEPER_ABSENT_CHUNK;
+    }
+    await keeper.addDevice({
+      ...{ name: this.#name, dataFd, mapFd, bitsOffset: readyBitsOffset, starts, size: device.size },
+      onRead: (range) => this.#onRead(range),
+      complete: () => this.#cache.ensureAround({ offset: 0, size: device.size }),
+    });
+    this.#keeper = keeper;
+  }
+
+  /** `path` exists as long as the device may be read. */
+  async watchPath(path: string): Promise<void> {
+    await this.#keeper?.watch(this.#name, path);
+  }
+
+  async unwatch(options: { readonly whenGone?: boolean } = {}): Promise<void> {
+    const keeper = this.#keeper;
+    this.#keeper = undefined;
+    await keeper?.removeDevice(this.#name, options);
+  }
+
+  /** Once all is there, the kernel need not ask any more. */
+  async unwatchWhenComplete(): Promise<void> {
+    if (this.#keeper && this.complete()) await this.unwatch();
+  }
+
+  async #onRead(range: WatchedRange): Promise<number> {
+    const { counters } = this.#fs;
+    counters.reads++;
+    counters.waits++;
+    try {
+      const ahead = this.#readAhead.afterMiss(range.offset, range.size);
+      const waiting = this.#cache.ensureAround(range);
+      const next = range.offset + range.size;
+      const size = Math.min(ahead, this.#cache.device.size - next);
+      // Whoever reads there gets the error; nobody asked yet.
+      if (size > 0) this.#cache.ensureAround({ offset: next, size }).catch(() => undefined);
+      await waiting;
+      counters.readBytes += range.size;
+      return 0;
+    } catch (error) {
+      counters.errors++;
+      counters.lastError = error instanceof NaiadError ? `${error.code}: ${error.message}` : String(error);
+      return readerErrno(error);
+    }
+  }
+}
+
+/** A quota is told apart from a full disk, as the reader could not otherwise. */
+function readerErrno(error: unknown): number {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return isSystemError(cause) && cause.code === 'EDQUOT' ? constants.errno.EDQUOT : errnoOf(error);
+}
