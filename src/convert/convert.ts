@@ -102,9 +102,7 @@ export async function convert(
   const start = performance.now();
   const finishUsage = await measureUsage();
   const run = new Run(input, target, options, hooks);
-  await using pool = new CompressPool(poolOptions(options));
-  const layers = await run.convertLayers(pool);
-  run.meter.ms.compress = pool.cpuMs;
+  const layers = await run.convertLayers();
   const report = await run.finish(layers);
   const seconds = (performance.now() - start) / 1000;
   return { ...report, seconds, usage: await finishUsage(run.meter) };
@@ -141,7 +139,8 @@ class Run {
   }
 
   /** Converts all layers and lays each over those below as soon as they are there. */
-  async convertLayers(pool: CompressPool): Promise<Converted[]> {
+  async convertLayers(): Promise<Converted[]> {
+    await using pool = new CompressPool(poolOptions(this.#options));
     const { layers } = this.#input;
     const converted: (Converted | undefined)[] = layers.map(() => undefined);
     let laidOver = 0;
@@ -172,6 +171,7 @@ class Run {
     } catch (error) {
       await this.#giveUp(error);
     }
+    this.meter.ms.compress = pool.cpuMs;
     return converted.map((layer) => {
       assert(layer, 'every layer was converted');
       return layer;

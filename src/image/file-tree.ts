@@ -4,6 +4,7 @@ import { assert } from '../base/assert.ts';
 import type { ByteString } from '../base/bytes.ts';
 import { ByteArena, Column } from '../base/columns.ts';
 import { NameTable } from './name-table.ts';
+import { OwnerStore } from './owner-store.ts';
 import { type Attributes, type ChunkRef, IMPLIED_DIRECTORY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
 import { XattrStore } from './xattr-area.ts';
 
@@ -34,19 +35,16 @@ export class FileTree {
   readonly #chunkSize: number;
   readonly #arena = new ByteArena();
   readonly #names = new NameTable(this.#arena);
-  readonly #xattrStore = new XattrStore(this.#arena);
-  readonly #mode = new Column(Uint16Array);
-  readonly #uid = new Column(Uint32Array);
-  readonly #gid = new Column(Uint32Array);
+  readonly #owners = new OwnerStore(new XattrStore(this.#arena));
+  readonly #owner = new Column(Uint32Array);
   readonly #mtimeSec = new Column(Float64Array);
   readonly #mtimeNsec = new Column(Uint32Array);
-  readonly #xattrs = new Column(Uint32Array);
   /** Bytes of a file or of a link's target; of a directory, the node that has its whiteouts as names. */
   readonly #size = new Column(Float64Array);
-  /** Of a file its first chunk, of a link where its target is, of a device its number, of a directory its last name. */
+  /** Of a file its chunk, or where its chunks start when it has several; of a link where its target is, of a device its number, of a directory its last name. */
   readonly #detail = new Column(Uint32Array);
   readonly #marks = new Column(Uint8Array);
-  readonly #chunks = new Column(Float64Array);
+  readonly #chunks = new Column(Uint32Array);
   #nodeCount = 0;
   #chunkCount = 0;
 
@@ -73,6 +71,7 @@ export class FileTree {
   /** `chunks` has all chunks of the file, in order. */
   addFile(attributes: Attributes, size: number, chunks: readonly ChunkRef[]): NodeId {
     assert(chunks.length === Math.ceil(size / this.#chunkSize), 'a file has one chunk per chunk size');
+    if (chunks.length <= 1) return this.#add(attributes, size, chunks[0] ?? 0);
     const first = this.#chunkCount;
     for (const chunk of chunks) this.#chunks.set(this.#chunkCount++, chunk);
     return this.#add(attributes, size, first);
@@ -94,7 +93,7 @@ export class FileTree {
   }
 
   kind(node: NodeId): NodeKind {
-    switch (this.#mode.get(node) & S_IFMT) {
+    switch (this.mode(node) & S_IFMT) {
       case S_IFDIR:
         return 'directory';
       case S_IFREG:
@@ -109,19 +108,19 @@ export class FileTree {
   }
 
   isDirectory(node: NodeId | undefined): node is NodeId {
-    return node !== undefined && (this.#mode.get(node) & S_IFMT) === S_IFDIR;
+    return node !== undefined && (this.mode(node) & S_IFMT) === S_IFDIR;
   }
 
   mode(node: NodeId): number {
-    return this.#mode.get(node);
+    return this.#owners.mode(this.#owner.get(node));
   }
 
   uid(node: NodeId): number {
-    return this.#uid.get(node);
+    return this.#owners.uid(this.#owner.get(node));
   }
 
   gid(node: NodeId): number {
-    return this.#gid.get(node);
+    return this.#owners.gid(this.#owner.get(node));
   }
 
   mtimeSec(node: NodeId): number {
@@ -134,7 +133,7 @@ export class FileTree {
 
   /** Its extended attributes as they lie behind an inode; empty without any. Do not keep the view while nodes are added. */
   xattrArea(node: NodeId): Uint8Array {
-    return this.#xattrStore.area(this.#xattrs.get(node));
+    return this.#owners.xattrArea(this.#owner.get(node));
   }
 
   /** Bytes of a file or of a link's target. */
@@ -147,7 +146,8 @@ export class FileTree {
   }
 
   chunk(file: NodeId, position: number): ChunkRef {
-    return this.#chunks.get(this.#detail.get(file) + position);
+    const detail = this.#detail.get(file);
+    return this.size(file) <= this.#chunkSize ? detail : this.#chunks.get(detail + position);
   }
 
   /** Of a symlink the bytes it holds, of a link the path from the root. */
@@ -160,18 +160,15 @@ export class FileTree {
   }
 
   setAttributes(node: NodeId, attributes: Attributes): void {
-    this.#mode.set(node, attributes.mode);
-    this.#uid.set(node, attributes.uid);
-    this.#gid.set(node, attributes.gid);
+    this.#owner.set(node, this.#owners.add(attributes));
     this.#mtimeSec.set(node, attributes.mtimeSec);
     this.#mtimeNsec.set(node, attributes.mtimeNsec);
-    this.#xattrs.set(node, this.#xattrStore.add(attributes.xattrs));
   }
 
   copyAttributes(from: NodeId, to: NodeId): void {
-    for (const column of [this.#mode, this.#uid, this.#gid, this.#mtimeSec, this.#mtimeNsec, this.#xattrs]) {
-      column.set(to, column.get(from));
-    }
+    this.#owner.set(to, this.#owner.get(from));
+    this.#mtimeSec.set(to, this.#mtimeSec.get(from));
+    this.#mtimeNsec.set(to, this.#mtimeNsec.get(from));
   }
 
   /** False when only entries below the directory were in the archive: an existing one keeps its attributes. */

@@ -29,7 +29,7 @@ export interface Attributes {
   readonly xattrs: readonly Xattr[];
 }
 
-/** A chunk of an image: blob index × 2^24 + chunk index within the blob. Always a safe integer. */
+/** A chunk of an image: blob index × 2^24 + chunk index within the blob. Fits 32 bits: layers are counted in eight. */
 export type ChunkRef = number & { readonly __chunkRef?: true };
 
 const CHUNK_INDEX_SPAN = 2 ** 24;

@@ -24,6 +24,7 @@ test('a file keeps what it was given, to the ends of its ranges', () => {
   const chunks = Array.from({ length: 40_000 }, (_, index) => 253 * 2 ** 24 + index);
   const file = tree.addFile(attributes, 40_000 * 4096 - 1, chunks);
   assert.equal(tree.size(file), 40_000 * 4096 - 1);
+  assert.equal(tree.chunk(tree.addFile(attributes, 4096, [2 ** 32 - 1]), 0), 2 ** 32 - 1);
   assert.deepEqual(
     chunks.map((_, position) => tree.chunk(file, position)),
     chunks,
@@ -40,6 +41,20 @@ test('attributes that recur are kept once, and large ones whole', () => {
   const large = tree.addSpecial({ ...attributes, xattrs: label('x'.repeat(60_000)) }, 0);
   assert.ok(Buffer.from(tree.xattrArea(large)).includes('x'.repeat(60_000)));
   assert.equal(tree.xattrArea(tree.addSpecial(attributes, 0)).length, 0);
+});
+
+test('sets of owners are told apart, also when they are too many to be found again', () => {
+  const tree = new FileTree(4096);
+  const owners = Array.from({ length: 20_000 }, (_, i) => ({
+    uid: (i * 7919) % 5000,
+    gid: i % 7,
+    mode: S_IFREG | (i % 512),
+  }));
+  const nodes = owners.map((owner) => tree.addSpecial({ ...attributes, ...owner }, 0));
+  assert.deepEqual(
+    nodes.map((node) => ({ uid: tree.uid(node), gid: tree.gid(node), mode: tree.mode(node) })),
+    owners,
+  );
 });
 
 test('names of many directories are told apart, and come in byte order', () => {
