@@ -31,7 +31,7 @@ export const NAME_SIZE_MAX = 255;
 export const SYMLINK_SIZE_MAX = 4095;
 /** Deeper trees cannot be reached by any path of PATH_MAX bytes. */
 export const TREE_DEPTH_MAX = 2048;
-/** Names in one image. Each costs about 300 bytes while an image is converted. */
+/** Names in one image. Each costs about 75 bytes and its length while an image is converted. */
 export const TREE_ENTRIES_MAX = 10_000_000;
 /** XATTR_SIZE_MAX of Linux is 64 KiB; the format's length field holds one byte less. */
 export const XATTR_VALUE_SIZE_MAX = 64 * KiB - 1;

@@ -10,6 +10,7 @@ import {
   CHUNK_REFS_PER_LAYER_MAX,
   CHUNKS_PER_BLOB_MAX,
 } from '../base/limits.ts';
+import { systemError } from '../base/system-error.ts';
 import { alignUp } from '../base/units.ts';
 import { isZeroPiece } from '../base/zeros.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
@@ -126,7 +127,7 @@ export class LayerBlob implements AsyncDisposable {
       dataSize: this.#dataSize,
       hash: this.#hash,
     });
-    for (const section of sections) await writeFully(this.#file, section);
+    for (const section of sections) await writeFully(this.#file, section, this.#options.path);
     return info;
   }
 
@@ -244,7 +245,7 @@ export class LayerBlob implements AsyncDisposable {
     this.#hash.update(stored);
     meter.since('hash', hashStart);
     const writeStart = performance.now();
-    await writeFully(this.#file, stored);
+    await writeFully(this.#file, stored, this.#options.path);
     meter.since('write', writeStart);
   }
 }
@@ -253,20 +254,15 @@ function tooMany(what: string): NaiadError {
   return new NaiadError('LIMIT_EXCEEDED', `the layer has more than ${what}`, { hint: 'Choose a larger --chunk-size.' });
 }
 
-/** Appends all of `bytes`. @throws NaiadError NO_SPACE, IO */
-export async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
+/** Appends all of `bytes` to the file at `path`. @throws NaiadError NO_SPACE, IO */
+export async function writeFully(file: FileHandle, bytes: Uint8Array, path: string): Promise<void> {
   try {
     for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const full = code === 'ENOSPC' || code === 'EDQUOT';
-    throw new NaiadError(
-      full ? 'NO_SPACE' : 'IO',
-      `writing ${bytes.length} bytes of a blob: ${(error as Error).message}`,
-      {
-        cause: error,
-        ...(full && { hint: 'set TMPDIR to a place with more room' }),
-      },
+    throw systemError(
+      error,
+      `writing a blob to ${path}`,
+      'Blobs are kept there until the image is complete; for a registry that is below TMPDIR, else beside the target.',
     );
   }
 }

@@ -193,5 +193,5 @@ test('a full disk says so', { skip: process.platform === 'linux' ? false : 'need
   const { writeFully } = await import('../../../src/convert/layer-blob.ts');
   const { open } = await import('node:fs/promises');
   await using file = await open('/dev/full', 'w');
-  await assert.rejects(writeFully(file, Buffer.alloc(10)), { code: 'NO_SPACE', hint: /TMPDIR/ });
+  await assert.rejects(writeFully(file, Buffer.alloc(10), '/dev/full'), { code: 'NO_SPACE', hint: /TMPDIR/ });
 });
