@@ -56,7 +56,14 @@ export async function beginUpload(context: Context): Promise<Answer> {
   }
   const digest = query.has('digest') ? checkedDigest(query.get('digest')) : undefined;
   const upload = await uploads.begin(repository);
-  return digest === undefined ? accepted(upload) : await finish(context, upload, digest);
+  if (digest === undefined) return accepted(upload);
+  try {
+    return await finish(context, upload, digest);
+  } catch (error) {
+    // A body that broke off: the client was never told of this session.
+    if (!(error instanceof Refusal)) await uploads.cancel(upload).catch(() => {});
+    throw error;
+  }
 }
 
 /** PATCH: the next chunk, or all of a stream whose length is not known. */
@@ -76,6 +83,7 @@ export async function finishUpload(context: Context, id: string): Promise<Answer
 
 export async function uploadStatus(context: Context, id: string): Promise<Answer> {
   const upload = context.uploads.find(context.repository, id);
+  await context.uploads.settled(upload);
   return emptyAnswer(204, sessionHeaders(upload));
 }
 
@@ -86,15 +94,10 @@ export async function cancelUpload(context: Context, id: string): Promise<Answer
 
 async function finish(context: Context, upload: Upload, digest: string): Promise<Answer> {
   const { uploads, message, repository } = context;
-  try {
-    await uploads.append(upload, message);
-    await uploads.finish(upload, digest);
-    return created(repository, digest);
-  } catch (error) {
-    // A body that broke off: the client does not know this session, or will ask for a new one.
-    if (!(error instanceof Refusal)) await uploads.cancel(upload).catch(() => {});
-    throw error;
-  }
+  // A body that breaks off leaves the session, so that the client can ask how far it came.
+  await uploads.append(upload, message);
+  await uploads.finish(upload, digest);
+  return created(repository, digest);
 }
 
 /** A chunk must continue where the last one ended, and be as long as it says. */

@@ -1,6 +1,7 @@
 // Uploads under way: a file in the spool and the running digest of what is in it. They end with the server.
 import { createHash, type Hash, randomUUID } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BLOB_COMPRESSED_SIZE_MAX } from '../base/limits.ts';
 import { Refusal } from './refusal.ts';
 import type { Storage } from './storage.ts';
@@ -8,6 +9,8 @@ import type { Storage } from './storage.ts';
 /** Sessions that nobody has touched for so long may go. */
 const IDLE_MAX_MS = 3600 * 1000;
 const UPLOADS_MAX = 1000;
+const SETTLE_WAIT_MS = 20;
+const SETTLE_WAITS_MAX = 50;
 
 export interface Upload {
   readonly id: string;
@@ -51,6 +54,11 @@ export class Uploads {
     const upload = this.#open.get(id);
     if (upload?.repository !== repository) throw new Refusal('BLOB_UPLOAD_UNKNOWN', 'no such upload');
     return upload;
+  }
+
+  /** Waits, for a moment, until nobody writes to an upload: a body that broke off may not have ended here yet. */
+  async settled(upload: Upload): Promise<void> {
+    for (let waits = 0; upload.busy && waits < SETTLE_WAITS_MAX; waits++) await sleep(SETTLE_WAIT_MS);
   }
 
   /**

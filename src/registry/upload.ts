@@ -54,6 +54,8 @@ class Upload {
   readonly #place: UploadPlace;
   /** One that broke off, until the registry has been asked whether it goes on. */
   #broken: UploadSession | undefined;
+  /** The most bytes that the registry said it has. */
+  #reached = 0;
   #digestRefused = false;
   #turns = 0;
   /** How the bytes are sent at the moment. */
@@ -69,6 +71,19 @@ class Upload {
   }
 
   async run(): Promise<void> {
+    for (let reached = 0; ; reached = this.#reached) {
+      try {
+        await this.#attempts();
+        return;
+      } catch (error) {
+        // However often the line breaks: what gets on is no failure.
+        const getsOn = this.#broken && this.#reached >= reached + PROGRESS_MIN;
+        if (!getsOn || !(error instanceof NaiadError) || error.kind !== 'unavailable') throw error;
+      }
+    }
+  }
+
+  async #attempts(): Promise<void> {
     const { what, signal } = this.#place;
     const { repository, descriptor } = this.#upload;
     await this.#registry.retry({ what, signal }, undefined, async (_, number) => {
@@ -95,7 +110,10 @@ class Upload {
     if (!session) return undefined;
     const goesOn = await resumeUpload(this.#registry, this.#place, session);
     this.#broken = undefined;
-    if (goesOn && session.offset > 0 && session.offset <= this.#upload.descriptor.size) return session;
+    if (goesOn && session.offset > 0 && session.offset <= this.#upload.descriptor.size) {
+      this.#reached = Math.max(this.#reached, session.offset);
+      return session;
+    }
     await cancelUpload(this.#registry, this.#place, session);
     return undefined;
   }
@@ -110,7 +128,7 @@ class Upload {
         await this.#send(session, sent);
         return;
       } catch (error) {
-        if (error instanceof TransientFailure && sent.bytes >= PROGRESS_MIN) {
+        if (error instanceof TransientFailure && (session.offset > 0 || sent.bytes >= PROGRESS_MIN)) {
           this.#broken = session;
           const taken = await this.#takeUp();
           this.#broken = taken;

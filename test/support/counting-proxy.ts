@@ -10,6 +10,8 @@ export interface CountingProxy extends AsyncDisposable {
   /** Bytes that clients sent. */
   sent(): number;
   reset(): void;
+  /** Cuts every connection; new ones are accepted. */
+  sever(): void;
   /** Cuts every connection and accepts no more. */
   cut(): void;
 }
@@ -49,6 +51,9 @@ export async function countingProxy(
   await once(server, 'listening');
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new Error('no port');
+  const sever = () => {
+    for (const socket of sockets) socket.resetAndDestroy();
+  };
   const cut = () => {
     server.close();
     for (const socket of sockets) socket.destroy();
@@ -61,6 +66,7 @@ export async function countingProxy(
       received = 0;
       sent = 0;
     },
+    sever,
     cut,
     async [Symbol.asyncDispose]() {
       cut();

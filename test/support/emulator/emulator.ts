@@ -18,6 +18,8 @@ export interface Emulator extends AsyncDisposable {
   readonly storageHost: string;
   /** Method, kind and status of each request, in order: `PUT upload 201`. */
   readonly log: string[];
+  /** Ends every token that was given out. */
+  revokeTokens(): void;
 }
 
 type Kind = 'ping' | 'manifest' | 'blob' | 'upload' | 'tags' | 'referrers' | 'token';
@@ -42,6 +44,7 @@ export async function startEmulator(service: Service, root: string, account: Acc
     host: front.host,
     storageHost: storage.host,
     log: running.log,
+    revokeTokens: () => running.tokens.clear(),
     async [Symbol.asyncDispose]() {
       for (const { server } of [front, storage]) {
         server.close();
@@ -65,7 +68,7 @@ class Running {
   readonly #service: Service;
   readonly #backing: URL;
   readonly #account: Account;
-  readonly #tokens = new Map<string, string[]>();
+  readonly tokens = new Map<string, string[]>();
   readonly #secret = randomBytes(16);
   readonly #wholes = new Map<string, number>();
 
@@ -106,7 +109,7 @@ class Running {
       if (authorization === this.#basic()) return true;
       return answer(asked, 401, { 'www-authenticate': 'Basic realm="registry"' });
     }
-    const scopes = this.#tokens.get(authorization?.replace(/^Bearer /, '') ?? '');
+    const scopes = this.tokens.get(authorization?.replace(/^Bearer /, '') ?? '');
     const action = asked.method === 'GET' || asked.method === 'HEAD' ? 'pull' : 'push';
     const wanted =
       asked.kind === 'ping'
@@ -129,7 +132,7 @@ class Running {
     if (asked.method === 'POST') return void answer(asked, auth.post ?? 405);
     if (asked.message.headers.authorization !== this.#basic()) return void answer(asked, 401);
     const value = randomBytes(12).toString('hex');
-    this.#tokens.set(value, asked.url.searchParams.getAll('scope'));
+    this.tokens.set(value, asked.url.searchParams.getAll('scope'));
     const body = { [auth.tokenKey ?? 'token']: value, ...(auth.expiresIn ? { expires_in: auth.expiresIn } : {}) };
     answer(asked, 200, { 'content-type': 'application/json' }, JSON.stringify(body));
   }
