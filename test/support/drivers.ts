@@ -9,14 +9,20 @@ export interface DriverTraits {
   readonly name: DriverName;
   /** Names and xattr names pass as bytes; else as text, with what is none of it escaped. */
   readonly byteNames: boolean;
+  /** A killed daemon is started again and goes on with the mount; readers wait meanwhile. */
+  readonly resumes: boolean;
   /** Compares whole trees as far as the driver can express them. */
   readonly assertSameTree: typeof assertSameTree;
 }
 
+/** Drivers whose mounts outlive the process that serves them. CHAOS_RESUMES (a comma list) adds to them, to try. */
+const RESUMING: readonly string[] = (process.env.CHAOS_RESUMES ?? '').split(',');
+
 /** Every driver there is, in the order of `DRIVER_NAMES`. */
 export const DRIVERS: readonly DriverTraits[] = DRIVER_NAMES.map((name) => {
   const asText = name === 'fuse-native';
-  return { name, byteNames: !asText, assertSameTree: asText ? assertSameFuseTree : assertSameTree };
+  const resumes = RESUMING.includes(name);
+  return { name, byteNames: !asText, resumes, assertSameTree: asText ? assertSameFuseTree : assertSameTree };
 });
 
 /** Met when `name` can mount here. In REQUIRE it is called `driver-NAME`. */

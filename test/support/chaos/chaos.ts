@@ -1,0 +1,138 @@
+// Readers that compare every byte of a mount with the truth, while the processes behind it are killed at random instants.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { NaiadHome } from '../naiad.ts';
+
+/** `both`: daemon and keeper in the same instant. `upgrade`: nothing is killed, the daemon is replaced. */
+export type Victim = 'daemon' | 'keeper' | 'both' | 'upgrade';
+
+export interface ChaosOptions {
+  readonly naiad: NaiadHome;
+  /** A directory with the tree that is mounted. */
+  readonly truth: string;
+  readonly mountpoint: string;
+  readonly victim: Victim;
+  readonly times: number;
+  /** Instants and places follow from it, as far as the machine lets them. */
+  readonly seed: number;
+  /** Called after each time, before it is waited for what was killed to be back. */
+  readonly afterwards?: () => Promise<void>;
+}
+
+export interface ChaosReport {
+  readonly times: number;
+  readonly operations: number;
+  readonly bytes: number;
+  readonly wrong: readonly string[];
+  /** Counts by name of the errno. */
+  readonly errors: Readonly<Record<string, number>>;
+  /** Of one operation. */
+  readonly longestMs: number;
+}
+
+const READERS = 4;
+const PAUSE_MAX_MS = 600;
+const BACK_MAX_MS = 20_000;
+const READER = join('test', 'support', 'chaos', 'reader.py');
+/** What is in the command line of each: the daemon changes its own once it runs. */
+const PROGRAMS = { daemon: /daemon-main|^naiad daemon /, keeper: /naiad-keeper/ } as const;
+
+/** @throws Error when what was killed does not come back, or a reader ends by itself. */
+export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
+  const random = generator(options.seed);
+  const readers = Array.from({ length: READERS }, (_, index) => startReader(options, options.seed * 100 + index));
+  try {
+    for (let time = 0; time < options.times; time++) {
+      await sleep(random() * PAUSE_MAX_MS);
+      await strike(options);
+    }
+    // What the last one held up is waited for.
+    await sleep(PAUSE_MAX_MS);
+  } finally {
+    for (const { child } of readers) child.stdin.end('\n');
+  }
+  const told = await Promise.all(readers.map(({ told }) => told));
+  const errors: Record<string, number> = {};
+  for (const each of told) {
+    for (const [name, count] of Object.entries(each.errors)) errors[name] = (errors[name] ?? 0) + count;
+  }
+  const sum = (pick: (each: ReaderReport) => number) => told.reduce((total, each) => total + pick(each), 0);
+  return {
+    times: options.times,
+    operations: sum(({ operations }) => operations),
+    bytes: sum(({ bytes }) => bytes),
+    wrong: told.flatMap(({ wrong }) => wrong),
+    errors,
+    longestMs: Math.max(...told.map(({ longestMs }) => longestMs)),
+  };
+}
+
+async function strike({ naiad, victim, afterwards }: ChaosOptions): Promise<void> {
+  const killed = victim === 'both' ? (['daemon', 'keeper'] as const) : victim === 'upgrade' ? [] : [victim];
+  const before = new Map(killed.map((name) => [name, processOf(name, naiad.state)]));
+  for (const [name, pid] of before) if (pid === undefined) throw new Error(`there is no ${name} to kill`);
+  // All at once: nothing is awaited in between.
+  for (const pid of before.values()) if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  if (victim === 'upgrade') await naiad.run(['daemon', 'upgrade']);
+  await afterwards?.();
+  for (const [name, pid] of before) await untilReplaced(name, pid, naiad.state);
+}
+
+async function untilReplaced(name: keyof typeof PROGRAMS, pid: number | undefined, state: string): Promise<void> {
+  for (const end = Date.now() + BACK_MAX_MS; Date.now() < end; await sleep(5)) {
+    const now = processOf(name, state);
+    if (now !== undefined && now !== pid) return;
+  }
+  throw new Error(`${name} ${pid} was killed and is not back after ${BACK_MAX_MS} ms`);
+}
+
+/** The pid of the living daemon or keeper of a state directory, which its command line names. */
+export function processOf(name: keyof typeof PROGRAMS, state: string): number | undefined {
+  for (const pid of readdirSync('/proc').filter((each) => /^\d+$/.test(each))) {
+    try {
+      const line = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+      // One that was killed has no command line any more.
+      if (PROGRAMS[name].test(line) && line.includes(state)) return Number(pid);
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return undefined;
+}
+
+interface ReaderReport {
+  readonly operations: number;
+  readonly bytes: number;
+  readonly wrong: readonly string[];
+  readonly errors: Readonly<Record<string, number>>;
+  readonly longestMs: number;
+}
+
+function startReader({ truth, mountpoint }: ChaosOptions, seed: number) {
+  const child = spawn('python3', ['-B', READER, truth, mountpoint, `${seed}`], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+    text += piece;
+  });
+  child.stdin.on('error', () => {}); // It may have ended.
+  const told = once(child, 'close').then(([code, signal]) => {
+    if (code !== 0) throw new Error(`a reader ended with ${signal ?? code}`);
+    return JSON.parse(text) as ReaderReport;
+  });
+  told.catch(() => {}); // Awaited at the end.
+  return { child, told };
+}
+
+/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
+function generator(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
