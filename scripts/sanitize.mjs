@@ -1,5 +1,6 @@
-// Builds the addon with AddressSanitizer and UBSan beside the ordinary build, and runs its unit tests with that one.
-// node scripts/sanitize.mjs; needs g++ and Node's headers. Leaks are not looked for: Node itself keeps memory at exit.
+// Builds the addon and the keeper with AddressSanitizer and UBSan beside the ordinary builds, and runs the unit tests of the
+// addon and the tests of the keeper with these. node scripts/sanitize.mjs; needs g++ and Node's headers. Leaks are not looked
+// for in the addon: Node itself keeps memory at exit.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,33 +8,40 @@ import { dirname, join } from 'node:path';
 const root = dirname(import.meta.dirname);
 const napi = join(root, 'node_modules/node-addon-api');
 const headers = join(dirname(dirname(process.execPath)), 'include/node');
-const target = join(root, 'native/build/sanitize/naiad.node');
+const directory = join(root, 'native/build/sanitize');
 const sourceRoot = join(root, 'native/src');
-const sources = readdirSync(sourceRoot, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.cc'));
+/** Folders whose files are programs of their own. */
+const PROGRAMS = ['keeper', 'bench'];
+const COMMON = [
+  ['-std=c++20', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-fno-exceptions', '-I', sourceRoot],
+  ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer'],
+].flat();
 
-mkdirSync(dirname(target), { recursive: true });
-execFileSync(
-  'g++',
-  [
-    ['-std=c++20', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared', '-fno-exceptions'],
-    ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer'],
-    ['-DNAPI_VERSION=9', '-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS', '-DNODE_ADDON_API_DISABLE_DEPRECATED'],
-    ['-isystem', napi, '-isystem', headers, '-I', sourceRoot],
-    sources.map((source) => join(sourceRoot, source)),
-    ['-o', target],
-  ].flat(),
-  { stdio: 'inherit' },
-);
+const sources = readdirSync(sourceRoot, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.cc'));
+const addon = join(directory, 'naiad.node');
+const keeper = join(directory, 'naiad-keeper');
+mkdirSync(directory, { recursive: true });
+compile(addon, (source) => !PROGRAMS.some((program) => source.startsWith(`${program}/`)), [
+  ['-fPIC', '-shared', '-isystem', napi, '-isystem', headers],
+  ['-DNAPI_VERSION=9', '-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS', '-DNODE_ADDON_API_DISABLE_DEPRECATED'],
+]);
+compile(keeper, (source) => source.startsWith('keeper/'), []);
 const runtime = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
-const { status } = spawnSync(process.execPath, ['dist/test/run.js', 'unit', '--only', 'unit/native'], {
-  cwd: root,
-  stdio: 'inherit',
-  env: {
-    ...process.env,
-    LD_PRELOAD: runtime,
-    ASAN_OPTIONS: 'detect_leaks=0',
-    NAIAD_ADDON: target,
-    REQUIRE: 'addon',
-  },
+run(['unit', '--only', 'unit/native'], {
+  ...{ LD_PRELOAD: runtime, ASAN_OPTIONS: 'detect_leaks=0', NAIAD_ADDON: addon, REQUIRE: 'addon' },
 });
-process.exit(status ?? 1);
+run(['integration', '--only', 'integration/keeper'], { NAIAD_KEEPER: keeper, REQUIRE: 'addon,pre-content' });
+
+function compile(target, chosen, options) {
+  const chosenSources = sources.filter(chosen).map((source) => join(sourceRoot, source));
+  execFileSync('g++', [...COMMON, ...options.flat(), ...chosenSources, '-o', target], { stdio: 'inherit' });
+}
+
+function run(args, env) {
+  const { status } = spawnSync(process.execPath, ['dist/test/run.js', ...args], {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  });
+  if (status !== 0) process.exit(status ?? 1);
+}

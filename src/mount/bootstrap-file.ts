@@ -1,5 +1,5 @@
 // A bootstrap as a file that the kernel can mount: <cache>/bootstraps/<sha256>, shared by all mounts of the image.
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemError } from '../base/system-error.ts';
@@ -16,7 +16,7 @@ export async function storeBootstrap(cache: string, bytes: Uint8Array): Promise<
     });
     if (there?.equals(bytes)) return path;
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const temporary = `${path}.${process.pid}.tmp`;
+    const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
     try {
       await using file = await open(temporary, 'w', 0o600);
       await file.writeFile(bytes);

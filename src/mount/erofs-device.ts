@@ -1,6 +1,5 @@
 // One device of an EROFS mount: its events while it is not complete, and what is done about them.
 import { constants } from 'node:os';
-import { NaiadError } from '../base/errors.ts';
 import { isSystemError } from '../base/system-error.ts';
 import type { ChunkCache } from '../cache/chunk-cache.ts';
 import { KEEPER_ABSENT_CHUNK } from '../format/keeper/records.ts';
@@ -12,6 +11,7 @@ import type { ImageFs } from './image-fs.ts';
 
 export class ErofsDevice {
   readonly #cache: ChunkCache;
+  readonly #blobIndex: number;
   readonly #name: string;
   readonly #fs: ImageFs;
   readonly #readAhead: DeviceReadAhead;
@@ -19,8 +19,10 @@ export class ErofsDevice {
   /** No chunk before this one is missing. */
   #completeUntil = 0;
 
-  constructor(cache: ChunkCache, name: string, fs: ImageFs) {
-    this.#cache = cache;
+  /** The device of blob `blobIndex`, under a name for it that is the mount's alone. */
+  constructor(fs: ImageFs, blobIndex: number, name: string) {
+    this.#cache = fs.caches[blobIndex] as ChunkCache;
+    this.#blobIndex = blobIndex;
     this.#name = name;
     this.#fs = fs;
     this.#readAhead = new DeviceReadAhead(fs.bootstrap.chunkSize);
@@ -78,22 +80,11 @@ export class ErofsDevice {
   }
 
   async #onRead(range: WatchedRange): Promise<number> {
-    const { counters } = this.#fs;
-    counters.reads++;
-    counters.waits++;
+    const ahead = this.#readAhead.afterMiss(range.offset, range.size);
     try {
-      const ahead = this.#readAhead.afterMiss(range.offset, range.size);
-      const waiting = this.#cache.ensureAround(range);
-      const next = range.offset + range.size;
-      const size = Math.min(ahead, this.#cache.device.size - next);
-      // Whoever reads there gets the error; nobody asked yet.
-      if (size > 0) this.#cache.ensureAround({ offset: next, size }).catch(() => undefined);
-      await waiting;
-      counters.readBytes += range.size;
+      await this.#fs.fetchBlocks(this.#blobIndex, range, ahead);
       return 0;
     } catch (error) {
-      counters.errors++;
-      counters.lastError = error instanceof NaiadError ? `${error.code}: ${error.message}` : String(error);
       return readerErrno(error);
     }
   }

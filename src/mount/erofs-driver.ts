@@ -76,7 +76,7 @@ class ErofsMount implements DriverMount {
   constructor(fs: ImageFs, place: MountPlace) {
     this.#fs = fs;
     this.#place = place;
-    this.#devices = fs.caches.map((cache, index) => new ErofsDevice(cache, `${place.id}.${index}`, fs));
+    this.#devices = fs.caches.map((_, index) => new ErofsDevice(fs, index, `${place.id}.${index}`));
   }
 
   /** Has the events of all devices that are not complete. Before the kernel opens them: afterwards it would not ask. */

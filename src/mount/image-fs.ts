@@ -1,6 +1,6 @@
 // What a file's bytes are: bootstrap, devices and caches. How the kernel asks for them is the drivers' business.
 
-import type { BlobReader } from '../backend/blob-reader.ts';
+import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
 import { counted, newReadCounters, type ReadCounters } from '../backend/counted.ts';
 import { openDevices } from '../backend/devices.ts';
 import { limited } from '../backend/limited.ts';
@@ -130,6 +130,31 @@ export class ImageFs implements AsyncDisposable {
       await this.#fetch(nid, offset, size, this.bootstrap.extents(nid, offset, size));
     } catch (error) {
       this.#failed(error);
+    }
+  }
+
+  /**
+   * Makes a range of a device present, for a kernel that reads devices in whole blocks and waits for this one; begins to fetch
+   * `ahead` bytes behind it. Counted as a read that waits.
+   * @throws NaiadError when it cannot be had; counted as an error.
+   */
+  async fetchBlocks(blobIndex: number, range: ByteRange, ahead: number): Promise<void> {
+    const cache = this.caches[blobIndex] as ChunkCache;
+    const began = performance.now();
+    this.#counters.reads++;
+    this.#counters.waits++;
+    try {
+      const waiting = cache.ensureAround(range);
+      const offset = range.offset + range.size;
+      const size = Math.min(ahead, cache.device.size - offset);
+      // Whoever reads there gets the error; nobody asked yet.
+      if (size > 0) cache.ensureAround({ offset, size }).catch(() => undefined);
+      await waiting;
+      this.#counters.readBytes += range.size;
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      this.#observer?.stalled((performance.now() - began) / 1000);
     }
   }
 

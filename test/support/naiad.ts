@@ -22,13 +22,18 @@ export interface NaiadHome extends AsyncDisposable {
   status(directory: string): Promise<MountStatus>;
 }
 
+/** For tests of every driver: what their mounts ask for when they do not say. */
+export const TEST_DRIVER = process.env.TEST_DRIVER || 'auto';
+
 /** Cache and state below `dir`. Disposing unmounts what was left mounted. */
 export function naiadHome(dir: string): NaiadHome {
   const [cache, state] = [join(dir, 'cache'), join(dir, 'state')];
   // A daemon that has nothing to do must not outlive its test by much.
   const env = { ...process.env, NAIAD_CACHE: cache, NAIAD_STATE: state, NAIAD_DAEMON_IDLE: '1' };
   const run = (args: readonly string[], options: ToolOptions = {}) => {
-    return runTool(process.execPath, [NAIAD, ...args], { ...options, env: { ...env, ...options.env } });
+    const [command, ...rest] = args;
+    const line = command === 'mount' ? [command, '--driver', TEST_DRIVER, ...rest] : args;
+    return runTool(process.execPath, [NAIAD, ...line], { ...options, env: { ...env, ...options.env } });
   };
   const json = async <T>(args: readonly string[]) => JSON.parse((await run(['--json', ...args])).stdout) as T;
   const mounted = new Set<string>();
