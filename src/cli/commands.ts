@@ -23,6 +23,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'umount', summary: 'Unmount an image', load: () => import('./commands/umount.ts') },
   { name: 'status', summary: 'Show what is mounted and what was fetched', load: () => import('./commands/status.ts') },
   {
+    name: 'doctor',
+    summary: 'Test this machine, and with an image its registry, and say what to do',
+    load: () => import('./commands/doctor.ts'),
+  },
+  {
     name: 'daemon',
     summary: 'Start the process that serves mounts, and keep it',
     load: () => import('./commands/daemon.ts'),

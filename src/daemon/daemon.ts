@@ -1,6 +1,7 @@
 // The mounts of one state directory, in one process: begun, ended, and taken up again after a predecessor that died.
 import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
+import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.ts';
 import { CachePool } from '../mount/cache-pool.ts';
 import type { MountObserver } from '../mount/image-fs.ts';
@@ -36,6 +37,7 @@ export class Daemon {
   readonly #keeper: KeeperHandle;
   readonly #log: Log;
   readonly #observer: MountObserver;
+  readonly #bootstraps = new Map<string, WeakRef<Bootstrap>>();
   readonly #entries = new Set<Entry>();
   #stopping = false;
 
@@ -126,7 +128,7 @@ export class Daemon {
   #begin(request: MountRequest, why: readonly string[] = []): Entry {
     const context = {
       ...{ state: this.state, directories: this.#directories, pool: this.#pool, keeper: this.#keeper },
-      observer: this.#observer,
+      ...{ observer: this.#observer, bootstraps: this.#bootstraps },
     };
     const mount = new ServedMount(request, context, why);
     const stop = new AbortController();

@@ -2,9 +2,11 @@
 // chunk that several want at once is fetched once. Devices are the same when all that images say of their chunks is.
 import { createHash } from 'node:crypto';
 import type { BlobReader } from '../backend/blob-reader.ts';
+import { openDevices } from '../backend/devices.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { ChunkCache, type ChunkCacheOptions } from '../cache/chunk-cache.ts';
 import { claimsOf } from '../cache/claims.ts';
+import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import type { Device } from '../image/device.ts';
 import { blobCacheFiles } from '../store/paths.ts';
 import type { CacheDirectory } from './cache-directory.ts';
@@ -28,10 +30,25 @@ interface Entry {
 
 export class CachePool {
   readonly #entries = new Map<string, Entry>();
+  readonly #devices = new WeakMap<Bootstrap, Device[]>();
+  readonly #keys = new WeakMap<Device, string>();
+
+  /** The devices of an image; the same objects for every mount of the same bootstrap. @throws what openDevices throws. */
+  async devices(
+    bootstrap: Bootstrap,
+    readerOf: (blobId: string) => BlobReader,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Device[]> {
+    const devices = this.#devices.get(bootstrap) ?? (await openDevices(bootstrap, readerOf, signal));
+    this.#devices.set(bootstrap, devices);
+    return devices;
+  }
 
   /** @throws what opening the cache throws. */
   async open({ directory, device, reader }: PooledOptions): Promise<PooledCache> {
-    const key = keyOf(directory.path, device);
+    const content = this.#keys.get(device) ?? contentKey(device);
+    this.#keys.set(device, content);
+    const key = `${content} ${directory.path}`;
     const entry = this.#entries.get(key) ?? this.#newEntry(key, directory, device);
     const own = { name: reader.name, readAt: reader.readAt.bind(reader) };
     entry.readers.add(own); // Before anything is awaited: an entry without readers is given up.
@@ -94,9 +111,9 @@ function anyOf(readers: ReadonlySet<BlobReader>, blobId: string): BlobReader {
 /** Numbers hashed at once; even. */
 const KEY_BLOCK = 8192;
 
-function keyOf(directory: string, device: Device): string {
+function contentKey(device: Device): string {
   const { blobId, size, compressor, digester, chunks } = device;
-  const place = JSON.stringify([directory, blobId, size, compressor, digester, chunks.count]);
+  const place = JSON.stringify([blobId, size, compressor, digester, chunks.count]);
   const hash = createHash('sha256').update(place).update(claimsOf(device));
   // Where the chunks are in the stored blob is not among the claims.
   const places = new Float64Array(KEY_BLOCK);

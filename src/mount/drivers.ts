@@ -31,3 +31,14 @@ export function chooseDriver(name: DriverName | 'auto', cache: string): DriverCh
   if (only && others.length === 0) throw only;
   throw new NaiadError('DRIVER_UNAVAILABLE', reasons.map(({ message }) => message).join('; '));
 }
+
+export interface DriverReason {
+  readonly name: DriverName;
+  /** Why it cannot be used; undefined when it can. */
+  readonly reason: NaiadError | undefined;
+}
+
+/** Each driver, in order of preference, and what keeps it from working with the cache directory `cache`. */
+export function driverReasons(cache: string): DriverReason[] {
+  return DRIVERS.map((driver) => ({ name: driver.name, reason: driver.unavailable(cache) }));
+}

@@ -2,7 +2,6 @@
 
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
 import { counted, newReadCounters, type ReadCounters } from '../backend/counted.ts';
-import { openDevices } from '../backend/devices.ts';
 import { limited } from '../backend/limited.ts';
 import { type OnRead, timed } from '../backend/timed.ts';
 import { Lanes } from '../base/concurrency.ts';
@@ -92,7 +91,7 @@ export class ImageFs implements AsyncDisposable {
     const readerOf = (blobId: string) => limited(timed(counted(options.readerOf(blobId), backend), onRead), lanes);
     const pooled: PooledCache[] = [];
     try {
-      for (const device of await openDevices(bootstrap, readerOf, options.signal)) {
+      for (const device of await pool.devices(bootstrap, readerOf, options.signal)) {
         pooled.push(await pool.open({ directory, device, reader: readerOf(device.blobId) }));
       }
     } catch (error) {

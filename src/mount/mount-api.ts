@@ -6,6 +6,7 @@ import type { ProcessIdentity } from '../base/process-identity.ts';
 import { type SocketPath, shortSocketPath } from '../base/socket-path.ts';
 import { systemError } from '../base/system-error.ts';
 import type { ImageConfig } from '../format/oci/manifest.ts';
+import type { SourceTraffic } from '../transport/transport.ts';
 import type { ContainerUser } from './container-user.ts';
 import type { DeviceCoverage, ImageFsCounters } from './image-fs.ts';
 import type { MountRecord } from './mount-record.ts';
@@ -17,6 +18,10 @@ export interface MountStatus {
   readonly counters: ImageFsCounters;
   /** Bytes of manifest, config and bootstrap that were fetched before the mount was ready. */
   readonly metadataBytes: number;
+  /** What its registry was asked; undefined where there is none. */
+  readonly traffic?: SourceTraffic | undefined;
+  /** Why it is not as fast as it could be, in sentences; empty when it is. */
+  readonly slow: readonly string[];
 }
 
 /** What `GET /v1/daemon` tells. */

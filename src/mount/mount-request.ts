@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import type { ProcessIdentity } from '../base/process-identity.ts';
 import { parseSizeMax } from '../cache/size-max.ts';
+import type { RegistryOptions } from '../registry/transport.ts';
 import { cacheDir } from '../store/paths.ts';
 import { formatPlace, locate } from '../transport/locate.ts';
 import type { DriverName } from './driver.ts';
@@ -17,6 +18,8 @@ export interface MountRequest extends FetchRequest {
   /** Keeps what is written below this directory. Only with `readWrite`. */
   readonly upper?: string | undefined;
   readonly platform?: string | undefined;
+  /** How to reach registries; without credentials. */
+  readonly registry?: Omit<RegistryOptions, 'credentials'> | undefined;
   /** Made for each request, so that whoever gives up can see that it is gone. */
   readonly requestId?: string | undefined;
   /** The mount is for this process alone: a container's, which cannot go on after a crash. */
@@ -50,8 +53,19 @@ export function absoluteRequest(request: MountRequest): MountRequest {
     image: formatPlace(image),
     mountpoint: resolveMountpoint(request.mountpoint),
     upper: request.upper === undefined ? undefined : resolve(request.upper),
+    registry: absoluteRegistry(request.registry),
     cache: cacheDir(request.cache),
     cacheSizeMax: request.cacheSizeMax ?? (size ? parseSizeMax(size) : undefined),
     environment: { ...process.env } as Record<string, string>,
+  };
+}
+
+function absoluteRegistry(options: MountRequest['registry']): MountRequest['registry'] {
+  if (!options) return undefined;
+  const { authFile, certsDir } = options;
+  return {
+    ...options,
+    ...(authFile !== undefined && { authFile: resolve(authFile) }),
+    ...(certsDir !== undefined && { certsDir: resolve(certsDir) }),
   };
 }

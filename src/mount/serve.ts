@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
+import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
 import { findCredentialsIn } from '../registry/credentials.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
@@ -25,6 +26,7 @@ import { untilUnmounted } from './mount-watch.ts';
 import { checkMountpoint } from './mountpoint.ts';
 import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { cleanDead } from './recover.ts';
+import { slowReasons } from './slow-reasons.ts';
 import { unmount } from './unmount.ts';
 
 /** What the mounts of a process share. */
@@ -35,6 +37,7 @@ export interface MountContext {
   readonly pool: CachePool;
   readonly observer?: MountObserver;
   readonly keeper: KeeperHandle;
+  readonly bootstraps: Map<string, WeakRef<Bootstrap>>;
 }
 
 /** After a request to stop, processes in a mount that had to be taken from them get this long. */
@@ -90,14 +93,20 @@ export class ServedMount {
     const { driver, why } = chooseDriver(this.#request.driver, this.#record.cache);
     await this.#claim();
     await checkMountpoint(this.#record.mountpoint);
-    const { platform, environment, cacheSizeMax } = this.#request;
+    const { platform, environment, cacheSizeMax, registry } = this.#request;
     const { cache } = this.#record;
     const directory = await this.#context.directories.open(cache, cacheSizeMax);
     this.#directory = directory;
     const image = await openConvertedImage(this.#request.image, {
       signal,
       metadataDir: metadataDir(cache),
-      ...(environment && { registry: { credentials: findCredentialsIn({ env: environment }) } }),
+      bootstraps: this.#context.bootstraps,
+      registry: {
+        ...registry,
+        ...(environment && {
+          credentials: findCredentialsIn({ env: environment, authFile: registry?.authFile }),
+        }),
+      },
       ...(platform !== undefined && { platform }),
     });
     this.#image = image;
@@ -115,12 +124,14 @@ export class ServedMount {
 
   status(): MountStatus {
     const { fs, image } = this;
-    return {
+    const facts = {
       mount: { ...this.#record, why: [...this.#record.why, ...(this.#driverMount?.report?.().why ?? [])] },
       devices: fs.coverage(),
       counters: fs.counters,
       metadataBytes: image.metadataBytes,
+      traffic: image.traffic,
     };
+    return { ...facts, slow: slowReasons(facts) };
   }
 
   /** Until the mount is gone, by `unmount`, by somebody's umount(8), or because of `signal`. */

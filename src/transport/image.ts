@@ -18,7 +18,7 @@ import { locate } from './locate.ts';
 import { type MetadataSource, withMetadataCache } from './metadata-cache.ts';
 import { type OpenOptions, openSource } from './open.ts';
 import { readConfig, resolveImage } from './resolve.ts';
-import type { ImageSource } from './transport.ts';
+import type { ImageSource, SourceTraffic } from './transport.ts';
 
 export interface ConvertedImage extends AsyncDisposable {
   /** As the user wrote it, normalised. */
@@ -32,6 +32,8 @@ export interface ConvertedImage extends AsyncDisposable {
   readonly bootstrap: Bootstrap;
   /** Bytes fetched before any file can be read: manifests, config and bootstrap layer, less what was kept here. */
   readonly metadataBytes: number;
+  /** What the registry behind it was asked so far; undefined elsewhere. */
+  readonly traffic: SourceTraffic | undefined;
   /** False for a bootstrap file without blobs beside it. */
   readonly hasBlobs: boolean;
   /** Ranged reads of a blob, for as long as the image is open. `blobId` as the bootstrap lists it. */
@@ -49,6 +51,8 @@ export interface OpenImageOptions extends OpenOptions {
   readonly metadataDir?: string;
   /** Where the blobs of a bootstrap file are, named by their ids; its own directory when left out. */
   readonly blobDir?: string;
+  /** Bootstraps that are open in this process, by the digest of their layer: opened once for all who pass the same map. */
+  readonly bootstraps?: Map<string, WeakRef<Bootstrap>>;
 }
 
 /**
@@ -81,18 +85,24 @@ async function openFromSource(
       hint: `Convert it first: naiad convert ${source.name} TARGET`,
     });
   }
+  const known = options.lenient ? undefined : options.bootstraps?.get(layer.digest)?.deref();
   const [{ config }, bootstrapBytes] = await Promise.all([
     readConfig(source, manifest, signal),
-    readBootstrapLayer(source, layer, signal),
+    known?.bytes ?? readBootstrapLayer(source, layer, signal),
   ]);
   const blobs = new Map(manifest.layers.slice(0, -1).map((blob) => [digestHex(blob.digest), blob]));
   const manifests = root === raw ? raw.bytes.length : root.bytes.length + raw.bytes.length;
-  return withBootstrap(bootstrapBytes, options, {
+  const bootstrap = known ?? (options.lenient ? undefined : Bootstrap.parse(bootstrapBytes));
+  if (bootstrap) options.bootstraps?.set(layer.digest, new WeakRef(bootstrap));
+  return withBootstrap(bootstrapBytes, bootstrap, {
     name: source.name,
     manifestDigest: raw.digest,
     manifest,
     config,
-    metadataBytes: manifests + manifest.config.size + layer.size - (source.keptBytes ?? 0),
+    metadataBytes: manifests + manifest.config.size + (known ? 0 : layer.size) - (source.keptBytes ?? 0),
+    get traffic() {
+      return source.traffic;
+    },
     hasBlobs: true,
     // A blob of a chunk dict may be missing among the layers and in the repository all the same.
     blobReader: (blobId) => source.blobReader(blobs.get(blobId) ?? { digest: digestOf(blobId) }),
@@ -109,10 +119,13 @@ function digestOf(blobId: string): string {
 
 type Parts = Omit<ConvertedImage, 'bootstrap' | 'bootstrapBytes'>;
 
-function withBootstrap(bootstrapBytes: Uint8Array, options: OpenImageOptions, parts: Parts): ConvertedImage {
-  let parsed = options.lenient ? undefined : Bootstrap.parse(bootstrapBytes);
+function withBootstrap(bootstrapBytes: Uint8Array, opened: Bootstrap | undefined, parts: Parts): ConvertedImage {
+  let parsed = opened;
   return {
     ...parts,
+    get traffic() {
+      return parts.traffic;
+    },
     bootstrapBytes,
     get bootstrap() {
       parsed ??= Bootstrap.parse(bootstrapBytes);
@@ -188,13 +201,15 @@ async function openBootstrapFile(file: string, options: OpenImageOptions): Promi
   const directory = options.blobDir ?? dirname(file);
   const readers = new Map<string, PartReader>();
   const sizes = await blobSizes(bootstrapBytes, directory);
-  return withBootstrap(bootstrapBytes, options, {
+  const bootstrap = options.lenient ? undefined : Bootstrap.parse(bootstrapBytes);
+  return withBootstrap(bootstrapBytes, bootstrap, {
     name: file,
     manifestDigest: undefined,
     manifest: undefined,
     config: undefined,
     metadataBytes: bootstrapBytes.length,
     hasBlobs: sizes.complete,
+    traffic: undefined,
     blobSize: (blobId) => sizes.known.get(blobId),
     blobReader(blobId) {
       const path = join(directory, digestHex(digestOf(blobId)));

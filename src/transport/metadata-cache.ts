@@ -25,6 +25,9 @@ export function withMetadataCache(source: ImageSource, directory: string): Metad
       return keptBytes;
     },
     name: source.name,
+    get traffic() {
+      return source.traffic;
+    },
     rootManifest: (signal) => source.rootManifest(signal),
     manifest: (descriptor, signal) => source.manifest(descriptor, signal),
     blobReader: (descriptor) => source.blobReader(descriptor),

@@ -14,7 +14,7 @@ import { addFallbackReferrer, listReferrers } from '../registry/referrers.ts';
 import { Registry, type RegistryOptions, type RegistryStats } from '../registry/transport.ts';
 import { type BlobUpload, uploadBlob } from '../registry/upload.ts';
 import { createSpool, type Spool } from '../store/spool.ts';
-import type { ImageSource, ImageTarget, LocalBlob, PutOptions, StreamOptions } from './transport.ts';
+import type { ImageSource, ImageTarget, LocalBlob, PutOptions, SourceTraffic, StreamOptions } from './transport.ts';
 
 export class RegistrySource implements ImageSource {
   readonly name: string;
@@ -29,6 +29,11 @@ export class RegistrySource implements ImageSource {
 
   get stats(): Readonly<RegistryStats> {
     return this.#registry.stats;
+  }
+
+  get traffic(): SourceTraffic {
+    const { requests, retries, rangesIgnored } = this.stats;
+    return { requests, retries, rangesIgnored };
   }
 
   async rootManifest(signal?: AbortSignal): Promise<RawManifest> {

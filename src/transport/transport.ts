@@ -3,6 +3,14 @@
 import type { BlobReader } from '../backend/blob-reader.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 
+/** What a server was asked. */
+export interface SourceTraffic {
+  readonly requests: number;
+  readonly retries: number;
+  /** Ranged requests that were answered with a whole blob. */
+  readonly rangesIgnored: number;
+}
+
 export interface ImageSource extends AsyncDisposable {
   /** As the user wrote it, normalised: `docker://host/repo:tag`. */
   readonly name: string;
@@ -18,6 +26,8 @@ export interface ImageSource extends AsyncDisposable {
   referrers?(digest: string, signal?: AbortSignal): Promise<readonly Descriptor[]>;
   /** Where its blobs are, when that is a registry: another repository of it can take them over. */
   readonly home?: { readonly host: string; readonly repository: string };
+  /** Left out where there is no server. */
+  readonly traffic?: SourceTraffic | undefined;
 }
 
 /** A finished blob on local disk, of which digest and size are right. */

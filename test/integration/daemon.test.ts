@@ -176,3 +176,43 @@ test('daemon: metrics count what was read and fetched', { ...needs }, async () =
   assert.match(text, /^naiad_fetch_seconds_bucket\{le="60",outcome="ok"\} \d+$/m);
   assert.ok(value('process_resident_memory_bytes') > 1e7);
 });
+
+test('status: says why a mount is not faster, and --watch shows it again with rates', { ...needs }, async () => {
+  const mountpoint = place('one');
+  const cache = join(scratch.path, 'watched-cache');
+  await naiad.run(['mount', '--quiet', '--driver', 'fuse-native', '--cache', cache, image, mountpoint]);
+  const first = await naiad.status(mountpoint);
+  assert.ok(
+    first.slow.some((line) => /are not here yet/.test(line)),
+    first.slow.join('\n'),
+  );
+  assert.ok(first.slow.some((line) => /^(Not driver|Driver) fuse/.test(line)));
+  const child = startNaiad(['status', '--watch'], naiad.env);
+  let shown = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    shown += text;
+  });
+  const ended = once(child, 'close');
+  await until('it is shown', () => shown.includes(mountpoint));
+  await runTool('bash', ['-c', `cat ${mountpoint}/srv/all/sizes/* > /dev/null`]);
+  await until('rates are shown', () => / {2}now +\d+ reads/.test(shown));
+  child.kill('SIGINT');
+  await ended;
+});
+
+test('doctor: passes here, fails for an image that is not there, and says so as JSON', { ...needs }, async () => {
+  interface Checked {
+    readonly name: string;
+    readonly status: string;
+  }
+  const checks = await naiad.json<Checked[]>(['doctor', image]);
+  const statusOf = (name: string) => checks.find((check) => check.name === name)?.status;
+  for (const name of ['kernel', 'driver fuse-native', 'user', 'image', 'ranges'])
+    assert.equal(statusOf(name), 'ok', name);
+  const { stdout } = await naiad.run(['doctor', `${image}-missing`], { okay: [1] });
+  assert.match(stdout, /^fail +image .*IMAGE_NOT_FOUND/m);
+  const { stdout: noCache } = await naiad.run(['doctor', '--cache', join(scratch.path, 'layout/index.json/cache')], {
+    okay: [1],
+  });
+  assert.match(noCache, /^fail +cache .*\n +Name another one/m);
+});

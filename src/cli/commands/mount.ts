@@ -3,6 +3,7 @@ import { DRIVER_NAMES } from '../../mount/driver.ts';
 import type { MountStatus } from '../../mount/mount-api.ts';
 import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
 import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'mount <image> <directory>',
@@ -13,7 +14,7 @@ export const command = defineCommand({
     ['naiad mount --rw --upper /srv/app oci:layout:app /mnt', 'Keep what is written in /srv/app'],
   ],
   options: (parser) =>
-    cacheFlags(parser)
+    registryFlags(cacheFlags(parser))
       .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
       .positional('directory', { type: 'string', demandOption: true, describe: 'Empty directory to mount on' })
       .option('rw', { type: 'boolean', default: false, describe: 'Make it writable, by an overlay (root only)' })
@@ -43,6 +44,7 @@ export const command = defineCommand({
       upper: args.upper,
       ...readCacheFlags(args),
       platform: args.platform,
+      registry: readRegistryFlags(args).registry,
     };
     const { startMount } = await import('../../mount/start.ts');
     const status = await startMount(request, io.signal);

@@ -1,24 +1,60 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { formatSize } from '../../base/units.ts';
 import type { ListedMount } from '../../mount/mounts.ts';
 import { defineCommand } from '../command.ts';
+
+const WATCH_INTERVAL_MS = 1000;
 
 export const command = defineCommand({
   usage: 'status',
   summary: 'Show what is mounted and what was fetched',
   examples: [
-    ['naiad status', 'Every mount, what it has fetched, and why it is as it is'],
-    ['naiad status --json', 'The same for programs'],
+    ['naiad status', 'Every mount, what it has fetched, and why it is not faster'],
+    ['naiad status --watch', 'The same every second, with rates, until Ctrl-C'],
+    ['naiad status --json', 'The same for programs; with --watch one document a second'],
   ],
-  options: (parser) => parser,
-  async run(_args, io) {
+  options: (parser) =>
+    parser.option('watch', { type: 'boolean', default: false, describe: 'Show it anew every second, with rates' }),
+  async run({ watch }, io) {
     const { listMounts } = await import('../../mount/mounts.ts');
-    io.result(await listMounts(), (mounts) => {
-      return mounts.length === 0 ? 'nothing is mounted' : mounts.map(renderMount).join('\n\n');
-    });
+    let before: readonly ListedMount[] = [];
+    do {
+      const mounts = await listMounts();
+      const text = () => {
+        const all = mounts.map((mount) => renderMount(mount, rateOf(mount, before)));
+        return `${watch ? CLEAR : ''}${all.length === 0 ? 'nothing is mounted' : all.join('\n\n')}`;
+      };
+      io.result(mounts, text);
+      before = mounts;
+      if (watch) await sleep(WATCH_INTERVAL_MS, undefined, { signal: io.signal }).catch(() => undefined);
+    } while (watch && !io.signal.aborted);
   },
 });
 
-function renderMount(listed: ListedMount): string {
+/** Top of the terminal, and nothing below. */
+const CLEAR = '\u001b[H\u001b[J';
+
+/** Of the last second. */
+interface Rate {
+  readonly reads: number;
+  readonly waits: number;
+  readonly readBytes: number;
+  readonly fetchedBytes: number;
+}
+
+function rateOf(listed: ListedMount, before: readonly ListedMount[]): Rate | undefined {
+  const last = before.find(({ mount }) => mount.id === listed.mount.id && mount.since === listed.mount.since);
+  if (listed.state !== 'serving' || last?.state !== 'serving') return undefined;
+  const [now, then] = [listed.counters, last.counters];
+  return {
+    reads: now.reads - then.reads,
+    waits: now.waits - then.waits,
+    readBytes: now.readBytes - then.readBytes,
+    fetchedBytes: now.backend.bytes - then.backend.bytes,
+  };
+}
+
+function renderMount(listed: ListedMount, rate: Rate | undefined): string {
   const { mount } = listed;
   const lines = [
     `${mount.mountpoint}`,
@@ -38,8 +74,15 @@ function renderMount(listed: ListedMount): string {
     `  fetched  ${formatSize(backend.bytes + metadataBytes)} in ${backend.requests} requests, metadata included`,
     `  reads    ${counters.reads}, of which ${counters.waits} waited for a fetch`,
   );
+  if (rate) {
+    const given = `${rate.reads} reads (${formatSize(rate.readBytes)}), ${rate.waits} waited`;
+    lines.push(`  now      ${given}, ${formatSize(rate.fetchedBytes)} fetched a second`);
+  }
   if (counters.errors > 0) lines.push(`  errors   ${counters.errors}, last: ${counters.lastError ?? '?'}`);
   if (cache.badChunks > 0) lines.push(`  corrupt  ${cache.badChunks} chunks arrived wrong`);
-  lines.push(...mount.why.map((line, index) => `${index === 0 ? '  why      ' : '           '}${line}`));
-  return lines.join('\n');
+  return [...lines, ...listOf('why', mount.why), ...listOf('slow', listed.slow)].join('\n');
+}
+
+function listOf(name: string, sentences: readonly string[]): string[] {
+  return sentences.map((line, index) => `  ${(index === 0 ? name : '').padEnd(9)}${line}`);
 }

@@ -1,0 +1,61 @@
+// Why a mount is not as fast as it could be, in sentences: nothing is silently not lazy, nor silently slow.
+import { formatSize } from '../base/units.ts';
+import type { DriverName } from './driver.ts';
+import { type DriverReason, driverReasons } from './drivers.ts';
+import type { MountStatus } from './mount-api.ts';
+
+/** What is said of a mount depends on these alone. */
+export type MountFacts = Omit<MountStatus, 'slow'>;
+
+/** Fastest first. */
+const BY_SPEED: readonly DriverName[] = ['erofs', 'fuse', 'fuse-native'];
+
+/** Empty when nothing is left to wish for. */
+export function slowReasons({ mount, devices, counters, traffic }: MountFacts): string[] {
+  const reasons: string[] = [];
+  const bytes = devices.reduce((sum, device) => sum + device.bytes, 0);
+  const total = devices.reduce((sum, device) => sum + device.bytesTotal, 0);
+  if (bytes < total) {
+    reasons.push(`${formatSize(total - bytes)} of ${formatSize(total)} are not here yet: their first reader waits.`);
+  }
+  reasons.push(...driverReason(mount.driver, mount.cache));
+  if (traffic && traffic.rangesIgnored > 0) {
+    reasons.push(
+      `The registry ignored ${traffic.rangesIgnored} ranges and sent whole blobs: use a mirror that honours them.`,
+    );
+  }
+  if (traffic && traffic.retries > 0) reasons.push(`${traffic.retries} requests to the registry had to be repeated.`);
+  if (counters.cache.badChunks > 0) {
+    reasons.push(`${counters.cache.badChunks} chunks arrived wrong and were fetched again: naiad check ${mount.image}`);
+  }
+  if (counters.errors > 0) {
+    reasons.push(
+      `${counters.errors} reads failed, last with ${counters.lastError ?? 'an error of which nothing is known'}`,
+    );
+  }
+  return reasons;
+}
+
+/** A faster driver, and what keeps it from being used. */
+function driverReason(name: DriverName | undefined, cache: string): string[] {
+  if (name === undefined) return [];
+  const faster = BY_SPEED.slice(0, BY_SPEED.indexOf(name));
+  const found = knownReasons(cache).filter((driver) => faster.includes(driver.name));
+  return found.map(({ name: better, reason }) =>
+    reason
+      ? `Not driver ${better}, which is faster: ${reason.message}`
+      : `Driver ${better} is faster and works here: --driver ${better}`,
+  );
+}
+
+/** Finding out takes system calls, and hardly ever changes. */
+const REASONS_AGE_MAX_MS = 60_000;
+const known = new Map<string, { readonly reasons: DriverReason[]; readonly at: number }>();
+
+function knownReasons(cache: string): DriverReason[] {
+  const before = known.get(cache);
+  if (before && performance.now() - before.at < REASONS_AGE_MAX_MS) return before.reasons;
+  const reasons = driverReasons(cache);
+  known.set(cache, { reasons, at: performance.now() });
+  return reasons;
+}
