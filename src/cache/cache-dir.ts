@@ -3,6 +3,7 @@ import { closeSync, constants, mkdirSync, openSync, readFileSync, renameSync, wr
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import { tryLock } from '../native/lock.ts';
+import { CACHE_HINT } from './cache-files.ts';
 
 /** As `cachePaths` makes them. */
 export interface CachePaths {
@@ -41,7 +42,7 @@ export function prepareCacheDir(paths: CachePaths): void {
       hint: 'Use another directory with --cache or NAIAD_CACHE; or remove this one, what is in it is fetched again.',
     });
   } catch (error) {
-    throw systemError(error, `cache directory ${paths.root}`);
+    throw systemError(error, `cache directory ${paths.root}`, CACHE_HINT);
   }
 }
 
@@ -56,7 +57,7 @@ export function lockCache(paths: CachePaths): Disposable {
   try {
     fd = openSync(paths.lock, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   } catch (error) {
-    throw systemError(error, paths.lock);
+    throw systemError(error, paths.lock, CACHE_HINT);
   }
   if (tryLock(fd, 'exclusive') === 'busy') {
     const owner = /^\d{1,10}/.exec(readIfThere(paths.lock) ?? '')?.[0];

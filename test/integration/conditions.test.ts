@@ -111,7 +111,7 @@ const CONDITIONS: readonly Condition[] = [
   {
     name: 'no /dev/fuse, at a mount',
     shell: `${NO_FUSE} && exec "$@"`,
-    args: () => ['mount', image, mountpoint],
+    args: () => ['mount', '--driver', 'fuse-native', image, mountpoint],
     exit: 13,
     error: /^error\[DRIVER_UNAVAILABLE\]: .*\/dev\/fuse/,
     hint: /^hint: .*modprobe fuse/,
@@ -119,7 +119,7 @@ const CONDITIONS: readonly Condition[] = [
   {
     name: 'no /dev/fuse, at a run',
     shell: `${NO_FUSE} && exec "$@"`,
-    args: () => ['run', image, '/bin/true'],
+    args: () => ['run', '--driver', 'fuse-native', image, '/bin/true'],
     exit: 13,
     error: /^error\[DRIVER_UNAVAILABLE\]: .*\/dev\/fuse/,
     hint: /^hint: /,

@@ -49,7 +49,7 @@ const ERRNOS: [unknown, number][] = [
   [new NaiadError('NO_SPACE', ''), 28],
   [new NaiadError('CHUNK_DIGEST_MISMATCH', ''), 5],
   [new NaiadError('REGISTRY_UNAVAILABLE', ''), 5],
-  [new NaiadError('ACCESS_DENIED', ''), 13],
+  [new NaiadError('ACCESS_DENIED', ''), 5],
   [new NaiadError('BLOB_NOT_FOUND', ''), 5],
   [new NaiadError('CANCELED', ''), 5],
   [new Error('bug'), 5],
