@@ -20,7 +20,7 @@ export interface CompressPoolOptions {
   readonly compressor: CompressorName;
   readonly level?: number | undefined;
   readonly workers: number;
-  /** Slots in all: at least one for each holder that fills one, and one for each worker. */
+  /** Slots in all. A holder fills one at a time and never waits for a second, so that any number will do. */
   readonly slots: number;
   /** Bytes of a slot, at least the largest chunk. */
   readonly slotSize: number;

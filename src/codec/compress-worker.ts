@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { CompressorName } from '../format/rafs/algorithms.ts';
 import { createCompressorInto } from './codec.ts';
+import { createCollector } from './collect.ts';
 import { compressSlot, type Job, type JobDone, type SlotMemory } from './compress-job.ts';
 
 export interface CompressWorkerData {
@@ -27,8 +28,11 @@ if (parentPort) {
     level,
     sizeMax: Math.max(...slots.map(({ bytes }) => bytes.length)),
   });
+  const handedOut = createCollector();
   port.on('message', ({ slot, count }: Job) => {
-    compressSlot(slots[slot] as SlotMemory, count, compress);
+    const memory = slots[slot] as SlotMemory;
+    compressSlot(memory, count, compress);
+    handedOut(memory.bytes.length);
     port.postMessage({ slot, cpuMs: cpuMs() } satisfies JobDone);
   });
 }

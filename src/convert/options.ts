@@ -55,8 +55,8 @@ export function checkBuildOptions(options: BuildOptions): void {
 const JOBS_MAX = 16;
 /** More threads would each cost 10 MB and not be fed by one reading thread. */
 const WORKERS_MAX = 8;
-/** Memory for chunks on their way, as long as every holder gets a slot. */
-const SLOTS_SIZE = 64 * MiB;
+/** Memory for chunks on their way. Where it makes few slots, layers and threads wait for one another, in turn. */
+const SLOTS_SIZE = 48 * MiB;
 const SLOT_SIZE_MIN = 1 * MiB;
 
 /** Threads and memory for `options`: small chunks share slots, large ones have one each. */
@@ -67,9 +67,8 @@ export function poolOptions(options: BuildOptions): CompressPoolOptions {
   const spare = (options.level ?? ZSTD_LEVEL_DEFAULT) < 6 ? Math.max(1, cores - 1) : cores;
   const workers = options.workers ?? Math.min(spare, WORKERS_MAX);
   const slotSize = Math.max(options.chunkSize, SLOT_SIZE_MIN);
-  const fewest = options.jobs + workers;
   const ample = options.jobs + 2 * workers + 2;
-  const slots = Math.max(fewest, Math.min(ample, Math.floor(SLOTS_SIZE / slotSize)));
+  const slots = Math.min(ample, Math.floor(SLOTS_SIZE / slotSize));
   return { compressor: options.compressor, level: options.level, workers, slots, slotSize };
 }
 

@@ -46,6 +46,8 @@ const OPTIONS: readonly (readonly string[])[] = [
   [],
   ['--compressor=lz4', '--digester=sha256', '--chunk-size=64KiB'],
   ['--compressor=none', '--chunk-size=4KiB'],
+  // More layers at once than there is memory for chunks of them.
+  ['--chunk-size=16MiB'],
 ];
 
 for (const options of OPTIONS) {
