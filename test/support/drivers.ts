@@ -11,6 +11,8 @@ export interface DriverTraits {
   readonly byteNames: boolean;
   /** A killed daemon is started again and goes on with the mount; readers wait meanwhile. */
   readonly resumes: boolean;
+  /** ENOSPC reaches the reader. What EROFS in the kernel reads through the page cache fails with EIO, whatever the reason. */
+  readonly passesErrnos: boolean;
   /** Compares whole trees as far as the driver can express them. */
   readonly assertSameTree: typeof assertSameTree;
 }
@@ -22,7 +24,13 @@ const RESUMING: readonly string[] = (process.env.CHAOS_RESUMES ?? '').split(',')
 export const DRIVERS: readonly DriverTraits[] = DRIVER_NAMES.map((name) => {
   const asText = name === 'fuse-native';
   const resumes = RESUMING.includes(name);
-  return { name, byteNames: !asText, resumes, assertSameTree: asText ? assertSameFuseTree : assertSameTree };
+  return {
+    name,
+    byteNames: !asText,
+    resumes,
+    passesErrnos: name !== 'erofs',
+    assertSameTree: asText ? assertSameFuseTree : assertSameTree,
+  };
 });
 
 /** Met when `name` can mount here. In REQUIRE it is called `driver-NAME`. */

@@ -181,7 +181,7 @@ def direct(truth, mount, seed, complain):
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            print(f"O_DIRECT is refused: {error}")
+            print(f"O_DIRECT is refused: {error.strerror}")
             return
         expected = os.open(os.path.join(truth, path), os.O_RDONLY)
         size = os.fstat(expected).st_size
