@@ -90,8 +90,10 @@ class ErofsMount implements DriverMount {
 
   async mount(target: string): Promise<void> {
     const source = await storeBootstrap(this.#place.cache, this.#fs.bootstrap.bytes);
-    // Its commas and backslashes would end an option, so that a path cannot be given; its descriptor can.
-    const options = this.#devices.map(({ dataFd }) => `device=/proc/self/fd/${dataFd}`).join(',');
+    // A comma in a path would end the option; a descriptor has none.
+    const devices = this.#devices.map(({ dataFd }) => `device=/proc/self/fd/${dataFd}`);
+    // Direct reads keep one copy of the data in memory, not two, but those of bytes that were just written wait for the disk.
+    const options = [...devices, ...(this.#keeper ? [] : ['directio'])].join(',');
     using _turn = await mounting.acquire();
     for (let attempt = 0; attempt < MOUNT_ATTEMPTS_MAX; attempt++) {
       const before = new Set(readdirSync(EROFS_DIRECTORY));
