@@ -1,6 +1,7 @@
 // `naiad check`: everything that is wrong with a converted image, at once.
 import { NaiadError } from '../../base/errors.ts';
 import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'check <image>',
@@ -11,14 +12,17 @@ export const command = defineCommand({
     ['naiad check ./image.boot', 'a bootstrap alone'],
   ],
   options: (parser) =>
-    parser
-      .positional('image', { type: 'string', demandOption: true, describe: 'Reference, layout or bootstrap file' })
-      .option('data', { type: 'boolean', default: false, describe: 'Fetch and verify every chunk of every blob' })
-      .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    registryFlags(
+      parser
+        .positional('image', { type: 'string', demandOption: true, describe: 'Reference, layout or bootstrap file' })
+        .option('data', { type: 'boolean', default: false, describe: 'Fetch and verify every chunk of every blob' })
+        .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    ),
   async run(args, io) {
     const { openConvertedImage } = await import('../../transport/image.ts');
     const { checkImage } = await import('../../look/check.ts');
     await using image = await openConvertedImage(args.image, {
+      ...readRegistryFlags(args),
       platform: args.platform,
       signal: io.signal,
       // What is wrong with it is the result here, not a reason to stop.

@@ -1,5 +1,6 @@
 // `naiad ls`: names of a converted image.
 import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'ls <image> [path]',
@@ -10,17 +11,23 @@ export const command = defineCommand({
     ['naiad ls -R ./image.boot etc', 'everything below a directory of a bootstrap file'],
   ],
   options: (parser) =>
-    parser
-      .positional('image', { type: 'string', demandOption: true, describe: 'Reference, layout or bootstrap file' })
-      .positional('path', { type: 'string', default: '/', describe: 'Path inside the image' })
-      .option('long', { alias: 'l', type: 'boolean', default: false, describe: 'Mode, links, owner, size and time' })
-      .option('recursive', { alias: 'R', type: 'boolean', default: false, describe: 'Everything below' })
-      .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    registryFlags(
+      parser
+        .positional('image', { type: 'string', demandOption: true, describe: 'Reference, layout or bootstrap file' })
+        .positional('path', { type: 'string', default: '/', describe: 'Path inside the image' })
+        .option('long', { alias: 'l', type: 'boolean', default: false, describe: 'Mode, links, owner, size and time' })
+        .option('recursive', { alias: 'R', type: 'boolean', default: false, describe: 'Everything below' })
+        .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    ),
   async run(args, io) {
     const { openConvertedImage } = await import('../../transport/image.ts');
     const { list } = await import('../../look/list.ts');
     const { parsePath } = await import('../../image/image-path.ts');
-    await using image = await openConvertedImage(args.image, { platform: args.platform, signal: io.signal });
+    await using image = await openConvertedImage(args.image, {
+      platform: args.platform,
+      signal: io.signal,
+      ...readRegistryFlags(args),
+    });
     const names = [...list(image.bootstrap, parsePath(args.path), { recursive: args.recursive })];
     io.result(names, () => (args.long ? longText(names) : names.map(shown(args.recursive)).join('\n')));
   },

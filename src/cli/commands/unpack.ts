@@ -2,6 +2,7 @@
 import { NaiadError } from '../../base/errors.ts';
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'unpack <image> <directory>',
@@ -11,14 +12,20 @@ export const command = defineCommand({
     ['naiad unpack oci:./python ./root', 'as a user: as far as a user may, with exit code 3'],
   ],
   options: (parser) =>
-    parser
-      .positional('image', { type: 'string', demandOption: true, describe: 'Reference or layout' })
-      .positional('directory', { type: 'string', demandOption: true, describe: 'Empty, or made' })
-      .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    registryFlags(
+      parser
+        .positional('image', { type: 'string', demandOption: true, describe: 'Reference or layout' })
+        .positional('directory', { type: 'string', demandOption: true, describe: 'Empty, or made' })
+        .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' }),
+    ),
   async run(args, io) {
     const { openConvertedImage } = await import('../../transport/image.ts');
     const { unpackImage } = await import('../../look/unpack.ts');
-    await using image = await openConvertedImage(args.image, { platform: args.platform, signal: io.signal });
+    await using image = await openConvertedImage(args.image, {
+      platform: args.platform,
+      signal: io.signal,
+      ...readRegistryFlags(args),
+    });
     using progress = io.progress(`unpacking ${image.name}`);
     const report = await unpackImage({
       bootstrap: image.bootstrap,
