@@ -24,7 +24,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'status', summary: 'Show what is mounted and what was fetched', load: () => import('./commands/status.ts') },
   {
     name: 'doctor',
-    summary: 'Test this machine, and with an image its registry, and say what to do',
+    summary: 'Test this machine and, with an image, its registry',
     load: () => import('./commands/doctor.ts'),
   },
   {
@@ -75,7 +75,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'cache prune',
-    summary: 'Remove what was used longest ago; never what is mounted or pinned',
+    summary: 'Remove what was used longest ago, never what is in use',
     load: () => import('./commands/cache-prune.ts'),
   },
   {
@@ -95,7 +95,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'registry probe',
-    summary: 'Find out what a registry does: ranges, redirects, referrers, ways to push',
+    summary: 'Find out what a registry does: ranges, referrers, pushes',
     load: () => import('./commands/registry-probe.ts'),
   },
   {

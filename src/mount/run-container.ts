@@ -12,6 +12,7 @@ import { containerConfig, type Volume } from './container-config.ts';
 import type { DriverName } from './driver.ts';
 import type { FetchRequest } from './fetch-request.ts';
 import type { ContainerFacts, MountStatus } from './mount-api.ts';
+import type { MountRequest } from './mount-request.ts';
 import { endMount, mountStatus } from './mounts.ts';
 import { removeTree } from './remove-tree.ts';
 import { deleteContainer, findRuntime, type RuntimeName } from './runtime.ts';
@@ -36,6 +37,7 @@ export interface RunRequest {
   readonly driver: DriverName | 'auto';
   readonly fetch: FetchRequest;
   readonly platform?: string | undefined;
+  readonly registry?: MountRequest['registry'];
 }
 
 export interface RunOutcome {
@@ -74,9 +76,9 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
   const mountpoint = join(directory, 'rootfs');
   let mounted = false;
   try {
-    const { image, driver, fetch, platform } = request;
+    const { image, driver, fetch, platform, registry } = request;
     const owner = thisProcess();
-    const asked = { image, mountpoint, driver, readWrite: true, platform, owner, ...fetch };
+    const asked = { image, mountpoint, driver, readWrite: true, platform, registry, owner, ...fetch };
     const atStart = await startMount(asked, signal);
     const { mount } = atStart;
     mounted = true;

@@ -5,7 +5,7 @@ import { defineCommand } from '../command.ts';
 
 export const command = defineCommand({
   usage: 'cache prune',
-  summary: 'Remove what was used longest ago; never what is mounted or pinned',
+  summary: 'Remove what was used longest ago, never what is in use',
   examples: [
     ['naiad cache prune', 'Back within the limit of the cache, and the free space it leaves'],
     ['naiad cache prune --size 10GiB', 'Down to 10 GiB'],

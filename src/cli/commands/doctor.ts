@@ -4,7 +4,7 @@ import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'doctor [image]',
-  summary: 'Test this machine, and with an image its registry, and say what to do',
+  summary: 'Test this machine and, with an image, its registry',
   examples: [
     ['naiad doctor', 'Kernel, drivers, cache, runtime, limits; exit code 1 when nothing can be mounted'],
     ['naiad doctor registry.example/app:1-naiad', 'And whether that image can be reached and read in parts'],

@@ -5,7 +5,7 @@ import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'registry probe <image>',
-  summary: 'Find out what a registry does: ranges, redirects, referrers, ways to push',
+  summary: 'Find out what a registry does: ranges, referrers, pushes',
   examples: [
     ['naiad registry probe registry.example/app:1', 'only reads'],
     ['naiad registry probe --push registry.example/app:1', 'also pushes a few bytes under no tag, and removes them'],

@@ -6,6 +6,7 @@ import type { RunOutcome } from '../../mount/run-container.ts';
 import { RUNTIME_NAMES } from '../../mount/runtime.ts';
 import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
 import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'run <image> [command..]',
@@ -17,7 +18,7 @@ export const command = defineCommand({
   ],
   passThrough: true,
   options: (parser) =>
-    cacheFlags(parser)
+    registryFlags(cacheFlags(parser))
       .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
       .positional('command', { type: 'string', array: true, default: [], describe: "Instead of the image's own" })
       .option('env', {
@@ -73,6 +74,7 @@ export const command = defineCommand({
         driver: args.driver,
         fetch: readCacheFlags(args),
         platform: args.platform,
+        registry: readRegistryFlags(args).registry,
       },
       io.signal,
     );
