@@ -38,6 +38,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/daemon-status.ts'),
   },
   {
+    name: 'daemon upgrade',
+    summary: 'Put a new daemon in the place of the one that runs',
+    load: () => import('./commands/daemon-upgrade.ts'),
+  },
+  {
     name: 'daemon stop',
     summary: 'Unmount every image and end the daemon',
     load: () => import('./commands/daemon-stop.ts'),

@@ -29,7 +29,14 @@ try {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
     version: string;
   };
-  await serveDaemon({ version, log, idleSec, signal: stop.signal, onReady: () => tell({ ready: true }) });
+  await serveDaemon({
+    version,
+    log,
+    idleSec,
+    settings: asked ? { log: asked } : {},
+    signal: stop.signal,
+    onReady: () => tell({ ready: true }),
+  });
   process.exit(0);
 } catch (error) {
   if (hasCode(error, 'DAEMON_RUNNING')) tell({ busy: true });

@@ -1,11 +1,14 @@
 // The mounts of one state directory, in one process: begun, ended, and taken up again after a predecessor that died.
+import { existsSync } from 'node:fs';
 import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
+import { isAlive } from '../base/process-identity.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.ts';
 import { CachePool } from '../mount/cache-pool.ts';
 import type { MountObserver } from '../mount/image-fs.ts';
 import { KeeperHandle } from '../mount/keeper-handle.ts';
+import { forgetDescriptors, keptDescriptors } from '../mount/kept-descriptors.ts';
 import type { MountStatus } from '../mount/mount-api.ts';
 import { isServed, listRecords, type MountRecord } from '../mount/mount-record.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
@@ -23,7 +26,15 @@ interface Entry {
   serving: boolean;
 }
 
+interface Beginning {
+  readonly mount: ServedMount;
+  readonly start: (mount: ServedMount, signal: AbortSignal) => Promise<void>;
+  readonly signal: AbortSignal;
+}
+
 export interface DaemonOptions {
+  /** Starts a successor; what the keeper runs when this process dies. */
+  readonly command: readonly string[];
   /** State directory, as `stateRoot` gives it. */
   readonly state: string;
   readonly log: Log;
@@ -41,11 +52,11 @@ export class Daemon {
   readonly #entries = new Set<Entry>();
   #stopping = false;
 
-  constructor({ state, log, observer }: DaemonOptions) {
+  constructor({ state, log, observer, command }: DaemonOptions) {
     this.#observer = observer;
     this.state = state;
     this.#log = log;
-    this.#keeper = new KeeperHandle({ socketPath: daemonPaths(state).keeper });
+    this.#keeper = new KeeperHandle({ socketPath: daemonPaths(state).keeper, command });
   }
 
   /** Mounts under way, there, and ending. */
@@ -92,22 +103,66 @@ export class Daemon {
     while (entry.mount.claimed) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  /** Takes up what a dead predecessor left. What cannot go on is unmounted and mounted anew, in the background. */
+  /**
+   * Takes up what a predecessor left that died or handed over. Where the driver can go on, nothing is unmounted; the rest
+   * is mounted anew, in the background.
+   */
   async recover(): Promise<void> {
-    for (const record of listRecords(this.state)) {
-      if (isServed(record)) continue;
-      const { request, mountpoint, process, ready } = record;
-      try {
-        await cleanDead(this.state, record, { lazy: true });
-      } catch (error) {
-        if (!(error instanceof NaiadError)) throw error;
-        this.#log.error({ mountpoint, error: error.message }, 'a mount of a dead daemon cannot be cleaned up');
+    const left = listRecords(this.state).filter((record) => !isServed(record));
+    const keeper = existsSync(daemonPaths(this.state).keeper) ? await this.#keeper.get() : undefined;
+    const kept = keeper ? await keptDescriptors(keeper) : new Map<string, number[]>();
+    const resuming: Promise<unknown>[] = [];
+    for (const record of left) {
+      const descriptors = kept.get(record.id) ?? [];
+      if (!canResume(record, descriptors)) {
+        await this.#replace(record);
         continue;
       }
-      const who = { mountpoint, image: record.image, pid: process.pid };
-      if (!request || !ready || request.owner) this.#log.warn(who, 'a mount of a dead daemon was removed');
-      else this.#mountAnew(record, request);
+      kept.delete(record.id);
+      resuming.push(this.#resume(record, descriptors));
     }
+    await Promise.all(resuming);
+    if (!keeper) return;
+    await forgetDescriptors(keeper, kept);
+    await keeper.removeOtherDevices();
+  }
+
+  async #resume(record: MountRecord, descriptors: readonly number[]): Promise<void> {
+    const { mountpoint, image, request, process } = record;
+    const entry = this.#begin(request as MountRequest, [], (mount, signal) =>
+      mount.resume(record, descriptors, signal),
+    );
+    try {
+      await entry.ready;
+      this.#log.info({ mountpoint, image, pid: process.pid }, 'taken over');
+    } catch (error) {
+      if (!(error instanceof NaiadError)) throw error;
+      this.#log.error({ mountpoint, image, error: error.message }, 'a mount could not be taken over');
+      await entry.ended;
+      if (!request?.owner) this.#mountAnew(record, request as MountRequest);
+    }
+  }
+
+  /** Unmounts what a dead daemon left and mounts it anew, unless it was for a container, or not ready. */
+  async #replace(record: MountRecord): Promise<void> {
+    const { request, mountpoint, process, ready } = record;
+    try {
+      await cleanDead(this.state, record, { lazy: true });
+    } catch (error) {
+      if (!(error instanceof NaiadError)) throw error;
+      this.#log.error({ mountpoint, error: error.message }, 'a mount of a dead daemon cannot be cleaned up');
+      return;
+    }
+    const who = { mountpoint, image: record.image, pid: process.pid };
+    if (!request || !ready || request.owner) this.#log.warn(who, 'a mount of a dead daemon was removed');
+    else this.#mountAnew(record, request);
+  }
+
+  /** Leaves every mount that can go on without this process to the next one, which the keeper starts. */
+  async handOver(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#serving().map(({ mount }) => mount.release()));
+    await this.#keeper.release();
   }
 
   #mountAnew(record: MountRecord, request: MountRequest): void {
@@ -125,7 +180,11 @@ export class Daemon {
     await this.#keeper[Symbol.asyncDispose]();
   }
 
-  #begin(request: MountRequest, why: readonly string[] = []): Entry {
+  #begin(
+    request: MountRequest,
+    why: readonly string[] = [],
+    start = (mount: ServedMount, signal: AbortSignal) => mount.start(signal),
+  ): Entry {
     const context = {
       ...{ state: this.state, directories: this.#directories, pool: this.#pool, keeper: this.#keeper },
       ...{ observer: this.#observer, bootstraps: this.#bootstraps },
@@ -133,7 +192,7 @@ export class Daemon {
     const mount = new ServedMount(request, context, why);
     const stop = new AbortController();
     const ready = deferred<MountStatus>();
-    const ended = this.#serve(mount, stop.signal, () => {
+    const ended = this.#serve({ mount, start, signal: stop.signal }, () => {
       entry.serving = true;
       ready.resolve(mount.status());
     }).then(
@@ -150,9 +209,9 @@ export class Daemon {
     return entry;
   }
 
-  async #serve(mount: ServedMount, signal: AbortSignal, onReady: () => void): Promise<void> {
+  async #serve({ mount, start, signal }: Beginning, onReady: () => void): Promise<void> {
     try {
-      await mount.start(signal);
+      await start(mount, signal);
       const { mountpoint, image, driver } = mount.record;
       this.#log.info({ mountpoint, image, driver }, 'mounted');
       onReady();
@@ -171,4 +230,10 @@ export class Daemon {
     if (found) return found;
     throw new NaiadError('NOT_MOUNTED', `no mount has the id ${id}`, { hint: 'naiad status --json lists them.' });
   }
+}
+
+function canResume({ request, ready, driver, handover }: MountRecord, descriptors: readonly number[]): boolean {
+  if (!request || !ready || !driver || !handover) return false;
+  const owned = request.owner === undefined || isAlive(request.owner);
+  return owned && descriptors.filter((fd) => fd !== undefined).length === handover.descriptors;
 }

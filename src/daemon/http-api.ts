@@ -37,6 +37,8 @@ export interface ApiServer extends AsyncDisposable {
   isThere(): boolean;
 }
 
+/** Calls under way may end within this time. */
+const CLOSE_WAIT_MS = 1000;
 /** A request carries an environment, which Linux bounds to this by default. */
 const BODY_SIZE_MAX = 2 * 1024 * 1024;
 
@@ -74,6 +76,7 @@ export async function serveApi(socketPath: string, routes: ReadonlyMap<string, R
       const closed = once(server, 'close');
       server.close();
       server.closeIdleConnections();
+      setTimeout(() => server.closeAllConnections(), CLOSE_WAIT_MS).unref();
       await closed;
       if (isThere()) rmSync(socketPath, { force: true });
       short[Symbol.dispose]();

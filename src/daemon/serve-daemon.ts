@@ -7,7 +7,7 @@ import { containerFacts } from '../mount/container-facts.ts';
 import type { DaemonStatus } from '../mount/mount-api.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
 import { cleanStaleRuns } from '../mount/run-container.ts';
-import { daemonRunning, mountNamespaceOf } from '../mount/start.ts';
+import { type DaemonSettings, daemonCommand, daemonRunning, mountNamespaceOf } from '../mount/start.ts';
 import { stateRoot } from '../mount/state-root.ts';
 import { takeOwnerLock } from '../store/owner-lock.ts';
 import { daemonPaths } from '../store/paths.ts';
@@ -21,6 +21,8 @@ export interface ServeDaemonOptions {
   readonly log: Log;
   /** Seconds without a mount or a call after which it ends; undefined: never. */
   readonly idleSec?: number | undefined;
+  /** How its successor logs; the file of the state directory when left out. */
+  readonly settings?: DaemonSettings;
   readonly signal: AbortSignal;
   /** Called once it answers. */
   readonly onReady: (status: DaemonStatus) => void;
@@ -44,7 +46,10 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   }
   using _lock = lock;
   const metrics = new Metrics(options.version);
-  const daemon = new Daemon({ state, log, observer: metrics });
+  const daemon = new Daemon({
+    ...{ state, log, observer: metrics },
+    command: daemonCommand(state, { ...options.settings, idleSec: options.idleSec }),
+  });
   const stop = new AbortController();
   const onAbort = () => stop.abort(options.signal.reason);
   options.signal.addEventListener('abort', onAbort, { once: true });
@@ -57,6 +62,7 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   try {
     await untilOver(daemon, { api, lock, stop: stop.signal, idleSec: options.idleSec, log });
   } finally {
+    if (stop.signal.reason === HANDOVER) await handOver(daemon, api, log);
     log.info({ mounts: daemon.size }, 'stopping');
     const reason = stop.signal.aborted ? stop.signal.reason : undefined;
     const why = reason instanceof NaiadError ? reason : new NaiadError('CANCELED', 'the daemon was stopped');
@@ -64,6 +70,16 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
     await api[Symbol.asyncDispose]();
     log.info('stopped');
   }
+}
+
+const HANDOVER = Symbol('handover');
+
+/** Ends this process with everything left in place: the next one finds its records. */
+async function handOver(daemon: Daemon, api: ApiServer, log: Log): Promise<never> {
+  log.info({ mounts: daemon.size }, 'handing over');
+  await api[Symbol.asyncDispose]();
+  await daemon.handOver();
+  process.exit(0);
 }
 
 interface Served {
@@ -90,6 +106,7 @@ function routesOf({ daemon, metrics, status, stop }: Served): ReadonlyMap<string
     ['GET /metrics', async () => new TextAnswer(await metrics.text(daemon), metrics.contentType)],
     ['GET /v1/daemon', status],
     ['POST /v1/daemon/stop', () => stop.abort(new NaiadError('CANCELED', 'the daemon was asked to stop'))],
+    ['POST /v1/daemon/handover', () => stop.abort(HANDOVER)],
     ['GET /v1/mounts', () => daemon.list()],
     ['POST /v1/mounts', ({ body, signal }) => daemon.mount(requestOf(body), signal)],
     ['GET /v1/mounts/:id', ({ id }) => daemon.find(id).status()],

@@ -30,6 +30,14 @@ export interface MountRecord {
   readonly cache: string;
   /** What was asked for, so that it can be mounted anew after a crash. */
   readonly request?: MountRequest;
+  /** With what another process goes on with it, where its driver can; the keeper holds the descriptors. */
+  readonly handover?: {
+    readonly state: string;
+    /** How many are kept. */
+    readonly descriptors: number;
+    /** True when what is kept is none of the driver's. */
+    readonly anchored: boolean;
+  };
   readonly process: ProcessIdentity;
   /** ISO 8601. */
   readonly since: string;

@@ -69,3 +69,16 @@ function absoluteRegistry(options: MountRequest['registry']): MountRequest['regi
     ...(certsDir !== undefined && { certsDir: resolve(certsDir) }),
   };
 }
+
+/** The reference of exactly the image that is mounted: a tag may name another one by now. */
+export function pinnedReference({
+  image,
+  manifestDigest,
+}: {
+  image: string;
+  manifestDigest?: string | undefined;
+}): string {
+  const place = locate(image);
+  if (place.transport !== 'docker' || manifestDigest === undefined) return image;
+  return formatPlace({ ...place, reference: { ...place.reference, digest: manifestDigest } });
+}

@@ -1,6 +1,6 @@
 // One mount from beginning to end, in the process that serves it: open the image, mount, answer until it is unmounted by
 // whomever, and leave nothing behind.
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../base/concurrency.ts';
@@ -10,7 +10,7 @@ import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
 import { findCredentialsIn } from '../registry/credentials.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
-import type { Spool } from '../store/spool.ts';
+import { adoptSpool, type Spool } from '../store/spool.ts';
 import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
 import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
@@ -18,9 +18,10 @@ import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
 import type { KeeperHandle } from './keeper-handle.ts';
+import { dropDescriptors, keepDescriptors } from './kept-descriptors.ts';
 import type { MountStatus } from './mount-api.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
-import { type MountRequest, withoutSecrets } from './mount-request.ts';
+import { type MountRequest, pinnedReference, withoutSecrets } from './mount-request.ts';
 import { isOurs, mountAbove, mountAt } from './mount-table.ts';
 import { untilUnmounted } from './mount-watch.ts';
 import { checkMountpoint } from './mountpoint.ts';
@@ -49,6 +50,11 @@ export class ServedMount {
   readonly #context: MountContext;
   #record: MountRecord;
   #claimed = false;
+  /** True when it was mounted by another process. */
+  #resumed = false;
+  /** True when it is another process' by now. */
+  #released = false;
+  #anchor: number | undefined;
   #image: ConvertedImage | undefined;
   #fs: ImageFs | undefined;
   #directory: AsyncDisposable | undefined;
@@ -93,11 +99,66 @@ export class ServedMount {
     const { driver, why } = chooseDriver(this.#request.driver, this.#record.cache);
     await this.#claim();
     await checkMountpoint(this.#record.mountpoint);
+    const image = await this.#open(this.#request.image, signal);
+    await this.#planTarget(image);
+    this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [...this.#record.why, why] });
+    this.#driverMount = await driver.mount(this.fs, this.#record.target, this.#place());
+    await this.#mountOnTop();
+    throwIfAborted(signal);
+    await this.#prepareHandover();
+    this.#update({ ready: true });
+  }
+
+  /**
+   * Goes on with a mount that a daemon before this one has left, without unmounting it; `descriptors` are what was kept of
+   * it. Whoever waits in it is answered.
+   * @throws NaiadError when it cannot; `cleanUp` unmounts it then.
+   */
+  async resume(left: MountRecord, descriptors: readonly number[], signal: AbortSignal): Promise<void> {
+    const { handover, driver: name, target } = left;
+    this.#record = { ...left, process: thisProcess(), ready: false };
+    this.#claimed = true;
+    this.#resumed = true;
+    this.#update({});
+    if (left.readWrite?.remove !== undefined) await this.#adoptWritten(left.readWrite.remove);
+    await this.#open(pinnedReference(left), signal);
+    const driver = name && chooseDriver(name, left.cache).driver;
+    if (!driver?.resume || !handover) throw new NaiadError('BUG', `${left.mountpoint} cannot be taken over`);
+    const own = handover.anchored ? [] : descriptors;
+    if (handover.anchored) this.#anchor = descriptors[0];
+    this.#driverMount = await driver.resume(
+      this.fs,
+      target,
+      { state: handover.state, descriptors: own },
+      this.#place(),
+    );
+    await this.#prepareHandover();
+    const why = `Taken over from process ${left.process.pid}: nothing was unmounted.`;
+    this.#update({ ready: true, why: [...left.why.filter((line) => !line.startsWith('Taken over ')), why] });
+  }
+
+  /** Stops answering and leaves everything to a daemon that resumes it; false when none could. */
+  async release(): Promise<boolean> {
+    if (!this.#record.handover || !this.#driverMount?.release) return false;
+    this.#released = true;
+    await this.#driverMount.release();
+    return true;
+  }
+
+  /** What was written would else be taken for that of a dead process. */
+  async #adoptWritten(directory: string): Promise<void> {
+    this.#spool = await adoptSpool(directory);
+    const { path } = this.#spool;
+    this.#update({ readWrite: { upper: join(path, 'upper'), work: join(path, 'work'), remove: path } });
+  }
+
+  /** Image and caches. */
+  async #open(reference: string, signal: AbortSignal): Promise<ConvertedImage> {
     const { platform, environment, cacheSizeMax, registry } = this.#request;
     const { cache } = this.#record;
     const directory = await this.#context.directories.open(cache, cacheSizeMax);
     this.#directory = directory;
-    const image = await openConvertedImage(this.#request.image, {
+    const image = await openConvertedImage(reference, {
       signal,
       metadataDir: metadataDir(cache),
       bootstraps: this.#context.bootstraps,
@@ -114,12 +175,33 @@ export class ServedMount {
     const { pool, observer } = this.#context;
     this.#fs = await ImageFs.open({ bootstrap: image.bootstrap, readerOf, pool, directory, observer, signal });
     throwIfAborted(signal);
-    await this.#planTarget(image);
-    this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [...this.#record.why, why] });
-    this.#driverMount = await driver.mount(this.#fs, this.#record.target, this.#place());
-    await this.#mountOnTop();
-    throwIfAborted(signal);
-    this.#update({ ready: true });
+    return image;
+  }
+
+  /** Has the keeper hold what a successor needs. That it cannot is no reason not to mount. */
+  async #prepareHandover(): Promise<void> {
+    const handover = this.#driverMount?.handover?.();
+    if (!handover) return;
+    const { state, descriptors } = handover;
+    try {
+      // Something to hold, so that the keeper brings a daemon back even for what needs none.
+      const anchored = descriptors.length === 0;
+      if (anchored) this.#anchor ??= openSync('/dev/null', 'r');
+      const held = this.#anchor === undefined ? descriptors : [this.#anchor];
+      await keepDescriptors(await this.#context.keeper.get(), this.#record.id, held);
+      this.#update({ handover: { state, descriptors: held.length, anchored } });
+    } catch (error) {
+      if (!(error instanceof NaiadError)) throw error;
+      this.#update({ why: [...this.#record.why, `It ends with its daemon: ${error.message}`] });
+    }
+  }
+
+  async #dropHandover(): Promise<void> {
+    const { id, handover } = this.#record;
+    if (!handover || handover.descriptors === 0) return;
+    await dropDescriptors(await this.#context.keeper.get(), id, handover.descriptors);
+    if (this.#anchor !== undefined) closeSync(this.#anchor);
+    this.#anchor = undefined;
   }
 
   status(): MountStatus {
@@ -145,6 +227,7 @@ export class ServedMount {
     try {
       const ended = this.#driverMount?.ended ?? Promise.resolve();
       await Promise.race([this.#aborted(0), unmounted, ended, this.#topGone(over.signal)]);
+      if (this.#released) await new Promise<never>(() => undefined); // It ends with this process.
     } finally {
       over.abort();
     }
@@ -170,6 +253,7 @@ export class ServedMount {
         if (this.#detached) await Promise.race([this.#driverMount?.ended, this.#aborted(DETACHED_WAIT_MS)]);
         await this.#driverMount?.[Symbol.asyncDispose]();
       },
+      async () => this.#dropHandover(),
       async () => this.#spool?.[Symbol.asyncDispose](),
       async () => this.#fs?.[Symbol.asyncDispose](),
       async () => this.#directory?.[Symbol.asyncDispose](),
@@ -196,7 +280,7 @@ export class ServedMount {
   }
 
   async #unmountAnyhow(): Promise<void> {
-    if (!this.#driverMount) return;
+    if (!this.#driverMount && !this.#resumed) return;
     try {
       await this.unmount({ lazy: false });
     } catch (error) {

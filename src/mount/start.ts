@@ -29,6 +29,7 @@ const ATTEMPTS_MAX = 5;
 const ATTEMPT_PAUSE_MS = 50;
 const CANCEL_WAIT_MS = 15_000;
 const STOP_WAIT_MS = 30_000;
+const SUCCESSOR_WAIT_MS = 1000;
 /** Seconds: long enough for a next command, short enough not to stay behind. */
 const IDLE_SEC_DEFAULT = 60;
 
@@ -89,11 +90,17 @@ export function mountNamespaceOf(): string {
   return readlinkSync('/proc/self/ns/mnt');
 }
 
+/** A program with its arguments that serves `state` in the background. */
+export function daemonCommand(state: string, settings: DaemonSettings): [string, ...string[]] {
+  return [process.execPath, ...NODE_OPTIONS, DAEMON_MAIN, state, JSON.stringify(settings)];
+}
+
 /** Starts a daemon that outlives this process, and returns when it answers or another one was faster. */
 async function launchDaemon(state: string, settings: DaemonSettings): Promise<'ready' | 'busy'> {
   const { log } = daemonPaths(state);
   const logFd = openLog(state, log);
-  const child = spawn(process.execPath, [...NODE_OPTIONS, DAEMON_MAIN, state, JSON.stringify(settings)], {
+  const [program, ...args] = daemonCommand(state, settings);
+  const child = spawn(program, args, {
     cwd: '/', // Holding the caller's directory would keep it from being unmounted.
     env: { ...process.env, NAIAD_STATE: state, ...POOL },
     detached: true,
@@ -136,6 +143,25 @@ export async function runningDaemon(): Promise<DaemonStatus> {
   throw new NaiadError('DAEMON_MISSING', `no daemon serves ${state}`, {
     hint: 'naiad mount starts one by itself; naiad daemon starts one that stays.',
   });
+}
+
+/**
+ * Puts a new daemon in the place of the one that runs; mounts whose driver can are handed over. Resolves when the new one
+ * answers. @throws NaiadError DAEMON_MISSING when none runs
+ */
+export async function upgradeDaemon(): Promise<DaemonStatus> {
+  const state = stateRoot();
+  const { process: before, idleSec } = await runningDaemon();
+  await callDaemon(daemonPaths(state).socket, { ...STATUS, method: 'POST', path: '/v1/daemon/handover' });
+  for (const end = Date.now() + STOP_WAIT_MS; Date.now() < end && isAlive(before); ) await sleep(10);
+  if (isAlive(before)) throw new NaiadError('DAEMON_FAILED', `process ${before.pid} does not end`);
+  // The keeper starts one at once; where there is no keeper, nobody does.
+  for (const end = Date.now() + SUCCESSOR_WAIT_MS; Date.now() < end; await sleep(20)) {
+    const status = await daemonStatus(state);
+    if (status) return status;
+  }
+  await launchDaemon(state, { idleSec });
+  return await runningDaemon();
 }
 
 /** Has the daemon unmount everything and end, and returns when it is gone; false when there was none. */

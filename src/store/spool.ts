@@ -7,8 +7,8 @@
 // twice. `machine` stands for this boot and pid namespace: spools of another one cannot be judged and are left until
 // they are a day old, so that a live writer in a container or on a shared disk keeps its files.
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { machineId, startTimeOf } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
 
@@ -26,14 +26,29 @@ const FOREIGN_AGE_MAX_MS = 24 * 3600 * 1000;
  */
 export async function createSpool(parent: string): Promise<Spool> {
   await removeStaleSpools(parent);
-  const self = `${process.pid}-${startTimeOf(process.pid) ?? 0}-${machineId()}`;
-  const path = join(parent, `.naiad-${self}-${randomBytes(6).toString('hex')}`);
+  const path = ownPath(parent);
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
     throw systemError(error, `${parent}: making a directory for unfinished files`);
   }
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Makes the spool of a dead process this one's, under another name. @throws NaiadError PATH_NOT_FOUND, PERMISSION, IO */
+export async function adoptSpool(left: string): Promise<Spool> {
+  const path = ownPath(dirname(left));
+  try {
+    await rename(left, path);
+  } catch (error) {
+    throw systemError(error, `${left}: taking it over`);
+  }
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+function ownPath(parent: string): string {
+  const self = `${process.pid}-${startTimeOf(process.pid) ?? 0}-${machineId()}`;
+  return join(parent, `.naiad-${self}-${randomBytes(6).toString('hex')}`);
 }
 
 /** Removes the spools of dead processes in `parent`. What cannot be read or removed stays. */
