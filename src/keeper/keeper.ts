@@ -60,6 +60,9 @@ interface Attached {
 /** How long a keeper that was just started is waited for. */
 const START_WAIT_MS = 5000;
 const CONNECT_PAUSE_MS = 5;
+/** How long the daemon that a keeper has may take to die. */
+const BUSY_WAIT_MS = 2000;
+const BUSY_PAUSE_MS = 20;
 /** By then the end of the stream that wakes has been seen. */
 const LOSS_NOTICE_MS = 100;
 /** Readers that a keeper may have lost wait for the whole device; a failure is tried again this often. */
@@ -96,9 +99,16 @@ export class Keeper implements AsyncDisposable {
   /** The keeper that listens there, as its daemon; undefined when there is none. @throws NaiadError KEEPER_REFUSED when
    *  it has a daemon. */
   static async connect(options: KeeperOptions): Promise<Keeper | undefined> {
-    const channel = KeeperChannel.connect(options.socketPath);
-    if (!channel) return undefined;
-    return new Keeper(options, await hello(channel), false);
+    for (const end = Date.now() + BUSY_WAIT_MS; ; await sleep(BUSY_PAUSE_MS)) {
+      const channel = KeeperChannel.connect(options.socketPath);
+      if (!channel) return undefined;
+      try {
+        return new Keeper(options, await hello(channel), false);
+      } catch (error) {
+        // The daemon before this one may be just dying.
+        if (!hasCode(error, 'KEEPER_REFUSED') || Date.now() >= end) throw error;
+      }
+    }
   }
 
   /** What the journal says; of every keeper that had it. */
@@ -139,11 +149,19 @@ export class Keeper implements AsyncDisposable {
   async removeOtherDevices(): Promise<void> {
     this.#settled = true;
     this.#takeEvents();
+    for (const [name, id] of await this.devices()) {
+      if (!this.#devices.has(name)) await this.#attached.channel.demand('removeDevice', { id, error: 1 });
+    }
+  }
+
+  /** Ids by name of all devices that the keeper watches, those of a daemon before this one included. */
+  async devices(): Promise<Map<string, number>> {
+    const found = new Map<string, number>();
     for (let id = 0; ; id++) {
-      const answer = await this.#attached.channel.call('listDevices', { id });
-      if (answer.errno !== undefined) return;
+      const answer = await this.#persist(() => this.#attached.channel.call('listDevices', { id }));
+      if (answer.errno !== undefined) return found;
       id = answer.id;
-      if (!this.#devices.has(answer.name)) await this.#attached.channel.demand('removeDevice', { id, error: 1 });
+      found.set(answer.name, id);
     }
   }
 

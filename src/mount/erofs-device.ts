@@ -12,7 +12,7 @@ import type { ImageFs } from './image-fs.ts';
 export class ErofsDevice {
   readonly #cache: ChunkCache;
   readonly #blobIndex: number;
-  readonly #name: string;
+  readonly name: string;
   readonly #fs: ImageFs;
   readonly #readAhead: DeviceReadAhead;
   #keeper: Keeper | undefined;
@@ -23,7 +23,7 @@ export class ErofsDevice {
   constructor(fs: ImageFs, blobIndex: number, name: string) {
     this.#cache = fs.caches[blobIndex] as ChunkCache;
     this.#blobIndex = blobIndex;
-    this.#name = name;
+    this.name = name;
     this.#fs = fs;
     this.#readAhead = new DeviceReadAhead(fs.bootstrap.chunkSize);
   }
@@ -35,6 +35,11 @@ export class ErofsDevice {
   /** True while the keeper has its events. */
   get watched(): boolean {
     return this.#keeper !== undefined;
+  }
+
+  /** False for a device that holds nothing. */
+  get needed(): boolean {
+    return this.#cache.device.chunks.count > 0;
   }
 
   /** True when every chunk that the image uses is present. */
@@ -56,7 +61,7 @@ export class ErofsDevice {
       if (!device.chunks.present(index)) starts[index] = (starts[index] as bigint) | KEEPER_ABSENT_CHUNK;
     }
     await keeper.addDevice({
-      ...{ name: this.#name, dataFd, mapFd, bitsOffset: readyBitsOffset, starts, size: device.size },
+      ...{ name: this.name, dataFd, mapFd, bitsOffset: readyBitsOffset, starts, size: device.size },
       onRead: (range) => this.#onRead(range),
       complete: () => this.#cache.ensureAround({ offset: 0, size: device.size }),
     });
@@ -65,13 +70,13 @@ export class ErofsDevice {
 
   /** `path` exists as long as the device may be read. */
   async watchPath(path: string): Promise<void> {
-    await this.#keeper?.watch(this.#name, path);
+    await this.#keeper?.watch(this.name, path);
   }
 
   async unwatch(options: { readonly whenGone?: boolean } = {}): Promise<void> {
     const keeper = this.#keeper;
     this.#keeper = undefined;
-    await keeper?.removeDevice(this.#name, options);
+    await keeper?.removeDevice(this.name, options);
   }
 
   /** Once all is there, the kernel need not ask any more. */

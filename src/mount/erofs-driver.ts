@@ -55,7 +55,9 @@ export const erofsDriver: Driver = {
       throw new NaiadError('MOUNT_FAILED', `erofs: ${target} is not ${state} any more`);
     }
     const mounted = new ErofsMount(fs, place);
-    await mounted.watchDevices();
+    await mounted.requireEvents(target);
+    // Those that got complete as well: the daemon before this one may have died before it had their events end.
+    await mounted.watchDevices({ all: true });
     await mounted.mounted(state);
     return mounted;
   },
@@ -80,12 +82,30 @@ class ErofsMount implements DriverMount {
   }
 
   /** Has the events of all devices that are not complete. Before the kernel opens them: afterwards it would not ask. */
-  async watchDevices(): Promise<void> {
+  async watchDevices({ all = false } = {}): Promise<void> {
     for (const device of this.#devices) {
-      if (device.complete()) continue;
+      if (!device.needed || (!all && device.complete())) continue;
       this.#keeper ??= await this.#place.keeper();
       await device.watch(this.#keeper);
     }
+  }
+
+  /**
+   * What is missing must have been watched all the time: without a keeper, the kernel let readers through.
+   * @throws NaiadError MOUNT_FAILED when it was not; what is mounted may show zeros then.
+   */
+  async requireEvents(target: string): Promise<void> {
+    const missing = this.#devices.filter((device) => !device.complete());
+    if (missing.length === 0) return;
+    const known = await (await this.#place.keeper()).devices();
+    if (missing.every(({ name }) => known.has(name))) return;
+    throw new NaiadError(
+      'MOUNT_FAILED',
+      `erofs: keeper and daemon of ${target} died at once; readers may have seen zeros`,
+      {
+        hint: 'It is unmounted and mounted anew; start again what was reading from it.',
+      },
+    );
   }
 
   async mount(target: string): Promise<void> {
