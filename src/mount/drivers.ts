@@ -6,7 +6,7 @@ import { fuseDriver } from './fuse-driver.ts';
 import { fuseNativeDriver } from './fuse-native-driver.ts';
 
 /** In order of preference. */
-const DRIVERS: readonly Driver[] = [fuseNativeDriver, fuseDriver, erofsDriver];
+const DRIVERS: readonly Driver[] = [fuseDriver, fuseNativeDriver, erofsDriver];
 
 export interface DriverChoice {
   readonly driver: Driver;
@@ -21,15 +21,18 @@ export function chooseDriver(name: DriverName | 'auto', cache: string): DriverCh
     if (name !== 'auto' && driver.name !== name) continue;
     const reason = driver.unavailable(cache);
     if (!reason) {
-      const why =
-        name === 'auto' ? `Driver ${driver.name}: the first that works here.` : `Driver ${driver.name}, as asked.`;
-      return { driver, why };
+      if (name !== 'auto') return { driver, why: `Driver ${driver.name}, as asked.` };
+      const passed = reasons.map(({ message }) => ` Not ${message}.`).join('');
+      return { driver, why: `Driver ${driver.name}: the fastest that works here.${passed}` };
     }
     reasons.push(reason);
   }
   const [only, ...others] = reasons;
   if (only && others.length === 0) throw only;
-  throw new NaiadError('DRIVER_UNAVAILABLE', reasons.map(({ message }) => message).join('; '));
+  const hints = [...new Set(reasons.flatMap(({ hint }) => hint ?? []))];
+  throw new NaiadError('DRIVER_UNAVAILABLE', reasons.map(({ message }) => message).join('; '), {
+    hint: hints.join(' '),
+  });
 }
 
 export interface DriverReason {

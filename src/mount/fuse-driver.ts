@@ -65,7 +65,7 @@ export const fuseDriver: Driver = {
   },
 
   async resume(fs, target, handover) {
-    const mounted = FuseMount.start(fs, [...handover.descriptors], readState(handover.state));
+    const mounted = FuseMount.start(fs, [...handover.descriptors], handover.state);
     try {
       resendRequests(handover.descriptors[0] as number);
       return mounted;
@@ -88,9 +88,9 @@ class FuseMount implements DriverMount {
   #disposed = false;
 
   /** Owns `descriptors`, also when it throws. */
-  static start(fs: ImageFs, descriptors: readonly number[], negotiated?: FuseNegotiated): FuseMount {
+  static start(fs: ImageFs, descriptors: readonly number[], state?: string): FuseMount {
     try {
-      return new FuseMount(fs, descriptors, negotiated);
+      return new FuseMount(fs, descriptors, state === undefined ? undefined : readState(state));
     } catch (error) {
       for (const fd of descriptors) closeSync(fd);
       throw error;

@@ -13,11 +13,11 @@ import { type ApiCall, callDaemon, type MountStatus } from '../../src/mount/moun
 import type { ListedMount } from '../../src/mount/mounts.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { mountpointsBelow, NAIAD, type NaiadHome, naiadHome, startNaiad, TEST_DRIVER } from '../support/naiad.ts';
-import { every, fuse, root } from '../support/requires.ts';
+import { addon, every, fuse, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
-const needs = every(root(), fuse(), fixture('features'));
+const needs = every(root(), fuse(), addon(), fixture('features'));
 
 let scratch: ReturnType<typeof temporaryDir>;
 let naiad: NaiadHome;
@@ -117,9 +117,12 @@ test('mount: relative paths mean what they mean where the command runs', { ...ne
   await assertNothingLeft();
 });
 
-for (const options of [[], ['--rw']]) {
-  const kind = options.length > 0 ? 'a writable' : 'a read-only';
-
+for (const { kind, options } of [
+  { kind: 'a read-only', options: ['--driver=fuse'] },
+  { kind: 'a writable', options: ['--driver=fuse', '--rw'] },
+  { kind: 'a portable', options: ['--driver=fuse-native'] },
+  { kind: 'a portable writable', options: ['--driver=fuse-native', '--rw'] },
+]) {
   test(`mount: umount(8) of ${kind} one ends its process too`, { ...needs }, async () => {
     await naiad.run(['mount', '--quiet', ...options, image, mountpoint]);
     const server = await serverOf(mountpoint);
@@ -159,9 +162,11 @@ for (const options of [[], ['--rw']]) {
   test(`mount: umount --lazy of ${kind} one serves who is still in it`, { ...needs }, async () => {
     await naiad.run(['mount', '--quiet', ...options, image, mountpoint]);
     const server = await serverOf(mountpoint);
-    const script = `cd ${mountpoint}/srv; echo in; read go; ls all > /dev/null && cat all/sizes/* | wc -c`;
+    const arrived = join(scratch.path, 'arrived');
+    const script = `cd ${mountpoint}/srv; echo in; echo > ${arrived}; read go; ls all > /dev/null && cat all/sizes/* | wc -c`;
     const inside = runTool('bash', ['-c', `${script} < <(sleep 2; echo go)`]);
-    await sleep(300);
+    await until('it is inside', () => existsSync(arrived));
+    rmSync(arrived);
     const { stderr } = await naiad.run(['umount', mountpoint], { okay: [15] });
     assert.match(stderr, /is busy: process \d+ \(bash\)/);
     await naiad.run(['umount', '--lazy', mountpoint]);
@@ -261,7 +266,7 @@ test('mount: the API of the daemon answers, and refuses what it does not know', 
   const socket = join(naiad.state, 'daemon.sock');
   const call = { timeoutMs: 5000 } as const;
   const status = await callDaemon<MountStatus>(socket, { ...call, method: 'GET', path: `/v1/mounts/${mount.id}` });
-  assert.equal(status?.mount.driver, TEST_DRIVER === 'auto' ? 'fuse-native' : TEST_DRIVER);
+  assert.equal(status?.mount.driver, TEST_DRIVER === 'auto' ? 'fuse' : TEST_DRIVER);
   assert.ok(status.mount.why.length > 0);
   assert.match(status.mount.manifestDigest ?? '', /^sha256:[0-9a-f]{64}$/);
   const refused: readonly [ApiCall, string][] = [

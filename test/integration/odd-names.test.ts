@@ -61,7 +61,17 @@ test('unpack writes every name and time', { ...needs }, async () => {
   assertSameTree(reference, await readTree(join(scratch.path, 'unpacked')));
 });
 
-test('a lazy mount shows every name, those that are not UTF-8 escaped', { ...every(needs, fuse()) }, async () => {
+test('a lazy mount shows every name and time', { ...every(needs, fuse(), addon()) }, async () => {
+  const mountpoint = join(scratch.path, 'native');
+  mkdirSync(mountpoint);
+  await using naiad = naiadHome(scratch.path);
+  await using _mounted = await naiad.mount(image, mountpoint, '--driver=fuse');
+  assertSameTree(reference, await readTree(mountpoint));
+});
+
+test('a lazy mount by the portable driver shows every name, those that are not UTF-8 escaped', {
+  ...every(needs, fuse()),
+}, async () => {
   const mountpoint = join(scratch.path, 'lazy');
   mkdirSync(mountpoint);
   await using naiad = naiadHome(scratch.path);

@@ -68,7 +68,7 @@ test('the lazy mount equals what umoci unpacks, and so does the kernel’s own o
       assert.equal(counters.backend.bytes, 0);
       assert.ok(before < metadataBytes + 16_384, `${before} bytes received, of which ${metadataBytes} are metadata`);
       assert.ok(before < convertedSize / 50, `${before} bytes received of an image of ${convertedSize}`);
-      assertSameFuseTree(reference, await readTree(mountpoint));
+      assertSameTree(reference, await readTree(mountpoint));
     }
     // Every file was read, so every device is complete: the kernel takes the cache files as they are, to the nanosecond.
     await using opened = await openConvertedImage(converted);
@@ -145,7 +145,7 @@ test('skopeo inspects it and copies it to a layout and back, and it still mounts
       assert.equal(copied.manifestDigest, opened.manifestDigest);
       const mountpoint = join(dir, `mnt-${index}`);
       mkdirSync(mountpoint);
-      await using _mounted = await naiad.mount(copy, mountpoint);
+      await using _mounted = await naiad.mount(copy, mountpoint, '--driver=fuse-native');
       assertSameFuseTree(reference, await readTree(mountpoint));
     }
   });

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -49,6 +50,20 @@ enum class Outcome {
   kInterrupt,
 };
 
+/** Memory that is only taken where it is written: a hundred idle mounts cost nothing for their largest reads. */
+class Buffer {
+ public:
+  explicit Buffer(size_t size) : data_(std::make_unique_for_overwrite<uint8_t[]>(size)), size_(size) {}
+
+  uint8_t* data() { return data_.get(); }
+  const uint8_t* data() const { return data_.get(); }
+  size_t size() const { return size_; }
+
+ private:
+  std::unique_ptr<uint8_t[]> data_;
+  size_t size_;
+};
+
 /** Where an answer is made. Of one thread; used again for every request. */
 struct Reply {
   explicit Reply(size_t payload_max) : payload(payload_max) {}
@@ -56,7 +71,7 @@ struct Reply {
   /** Positive errno; then there is no payload. */
   int error = 0;
   size_t size = 0;
-  std::vector<uint8_t> payload;
+  Buffer payload;
   Miss miss{};
   uint64_t interrupted = 0;
 };

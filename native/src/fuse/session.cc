@@ -136,7 +136,7 @@ void Session::Stop() {
 
 void Session::Serve(int fd) {
   BlockSignalsButKick();
-  std::vector<uint8_t> request(kRequestSizeMax);
+  Buffer request(kRequestSizeMax);
   Reply reply(Server::kReadSizeMax);
   while (!stopping_.load(std::memory_order_acquire) && ServeOne(fd, request, reply)) continue;
   ThreadEnded();
@@ -153,8 +153,9 @@ void Session::ThreadEnded() {
   thread_ended_.notify_all();
 }
 
-bool Session::ServeOne(int fd, std::vector<uint8_t>& request, Reply& reply) {
+bool Session::ServeOne(int fd, Buffer& request, Reply& reply) {
   const ssize_t size = read(fd, request.data(), request.size());
+  if (size == 0) return false;
   if (size < 0) {
     // ENOENT: the request was taken back while it was being read.
     return errno == EINTR || errno == ENOENT || errno == EAGAIN;
