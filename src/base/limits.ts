@@ -47,6 +47,8 @@ export const CHUNK_REFS_PER_LAYER_MAX = 2 ** 23;
 export const FILE_SIZE_MAX = 2 ** 44;
 /** zstd frames that ask for a larger window are refused: the decoder would have to hold it. */
 export const ZSTD_WINDOW_SIZE_MAX = 128 * MiB;
+/** Windows up to this size, that of zstd's level 19, may be decoded at the same time. */
+export const ZSTD_WINDOW_SMALL = 8 * MiB;
 /** Uncompressed chunk-info area of a blob, contexts included: 2^24 records of 24 bytes. */
 export const CHUNK_INFO_SIZE_MAX = 400 * MiB;
 /** One ranged request never asks for more, so that one slow request cannot hold up many readers. */

@@ -1,10 +1,12 @@
 // Layers as they are stored, decompressed while they stream. What a layer is compressed with is read from its first bytes:
 // media types are often wrong, and tools take the bytes' word.
 import { createGunzip, type Gunzip } from 'node:zlib';
-import { throwIfAborted } from '../base/concurrency.ts';
+import type { DCtx } from 'zstd-napi/binding.js';
+import { Lanes, throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import { ZSTD_WINDOW_SIZE_MAX } from '../base/limits.ts';
+import { ZSTD_WINDOW_SIZE_MAX, ZSTD_WINDOW_SMALL } from '../base/limits.ts';
 import { KiB, MiB } from '../base/units.ts';
+import { ZSTD_HEAD_SIZE, zstdWindowSize } from '../format/zstd/frame.ts';
 import { zstdBinding } from './libraries.ts';
 
 export type StreamCompression = 'gzip' | 'zstd' | 'none';
@@ -32,7 +34,7 @@ export async function* decompressStream(
   try {
     const head: Uint8Array[] = [];
     let size = 0;
-    while (size < MAGIC_SIZE) {
+    while (size < ZSTD_HEAD_SIZE) {
       throwIfAborted(options.signal);
       const next = await iterator.next();
       if (next.done) break;
@@ -40,10 +42,11 @@ export async function* decompressStream(
       size += next.value.length;
     }
     const all = chain(head, iterator);
-    const compression = detect(Buffer.concat(head, Math.min(size, MAGIC_SIZE)));
+    const start = Buffer.concat(head, Math.min(size, ZSTD_HEAD_SIZE));
+    const compression = detect(start.subarray(0, MAGIC_SIZE));
     options.onDetected?.(compression);
     if (compression === 'gzip') yield* gunzip(all, options);
-    else if (compression === 'zstd') yield* unzstd(all, options);
+    else if (compression === 'zstd') yield* unzstdWithin(zstdWindowSize(start), all, options);
     else yield* all;
   } finally {
     await iterator.return?.();
@@ -150,11 +153,39 @@ function writable(engine: Gunzip): Promise<void> {
   });
 }
 
-/** Synchronous: at over 1 GB/s a hop to a thread and back would gain little. Several frames may follow one another. */
-async function* unzstd(bytes: AsyncIterable<Uint8Array>, options: DecompressOptions): AsyncGenerator<Uint8Array> {
+/** Streams whose window is large, or not known, are decoded one at a time and by one context: each takes its window's size. */
+const largeWindow = new Lanes(1);
+let largeContext: DCtx | undefined;
+
+async function* unzstdWithin(
+  window: number | undefined,
+  bytes: AsyncIterable<Uint8Array>,
+  options: DecompressOptions,
+): AsyncGenerator<Uint8Array> {
+  if (window !== undefined && window <= ZSTD_WINDOW_SMALL) {
+    yield* unzstd(createContext(), bytes, options);
+    return;
+  }
+  using _lane = await largeWindow.acquire();
+  throwIfAborted(options.signal);
+  largeContext ??= createContext();
+  largeContext.reset(zstdBinding().ResetDirective.sessionOnly);
+  yield* unzstd(largeContext, bytes, options);
+}
+
+function createContext(): DCtx {
   const zstd = zstdBinding();
   const context = new zstd.DCtx();
   context.setParameter(zstd.DParameter.windowLogMax, Math.log2(ZSTD_WINDOW_SIZE_MAX));
+  return context;
+}
+
+/** Synchronous: at over 1 GB/s a hop to a thread and back would gain little. Several frames may follow one another. */
+async function* unzstd(
+  context: DCtx,
+  bytes: AsyncIterable<Uint8Array>,
+  options: DecompressOptions,
+): AsyncGenerator<Uint8Array> {
   let out = Buffer.allocUnsafeSlow(PIECE_SIZE);
   let filled = 0;
   let frameLeft = 0; // 0 exactly between frames
