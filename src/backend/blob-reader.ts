@@ -1,8 +1,19 @@
 // The seam between "which bytes of a blob" and "where blobs are". Caching, retrying, limiting and tracing wrap it.
 
+import { NaiadError } from '../base/errors.ts';
+
 export interface ByteRange {
   readonly offset: number;
   readonly size: number;
+}
+
+/** Bytes of a stored blob as they arrive. */
+export interface BlobStream {
+  /** Of the first byte. Before the range that was asked for where the source gives whole blobs only; then what comes
+   *  reaches to the blob's end. */
+  readonly offset: number;
+  /** Each piece belongs to the caller. Leaving the loop ends the transfer. @throws as `open` */
+  readonly pieces: AsyncIterable<Uint8Array>;
 }
 
 export interface BlobReader {
@@ -13,4 +24,29 @@ export interface BlobReader {
    * @throws NaiadError when the bytes cannot be had; never fewer bytes.
    */
   readAt(range: ByteRange, signal?: AbortSignal): Promise<Uint8Array>;
+  /**
+   * One attempt at a range, for callers that try again by themselves and use bytes before all have come. Sources whose
+   * reads do not take time have none.
+   * @throws TransientFailure when another attempt may work; NaiadError when none will
+   */
+  open?(range: ByteRange, signal: AbortSignal): Promise<BlobStream>;
+}
+
+/** One that gives streams. */
+export type StreamReader = BlobReader & Required<Pick<BlobReader, 'open'>>;
+
+/** A range as a stream, of any reader. @throws as `BlobReader.open`; SIZE_MISMATCH */
+export async function openStream(reader: BlobReader, range: ByteRange, signal: AbortSignal): Promise<BlobStream> {
+  if (reader.open) return await reader.open(range, signal);
+  const bytes = await reader.readAt(range, signal);
+  if (bytes.length !== range.size) {
+    const what = `${bytes.length} bytes at ${range.offset}, expected ${range.size}`;
+    throw new NaiadError('SIZE_MISMATCH', `${reader.name}: ${what}`);
+  }
+  return {
+    offset: range.offset,
+    pieces: (async function* () {
+      yield bytes;
+    })(),
+  };
 }

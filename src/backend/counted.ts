@@ -1,5 +1,5 @@
 // Counts what is really asked of a backend.
-import type { BlobReader } from './blob-reader.ts';
+import type { BlobReader, BlobStream, ByteRange } from './blob-reader.ts';
 
 export interface ReadCounters {
   requests: number;
@@ -13,7 +13,9 @@ export function newReadCounters(): ReadCounters {
 
 /** `reader`, with each call added to `counters`: requests when they start, bytes when they have arrived. */
 export function counted(reader: BlobReader, counters: ReadCounters): BlobReader {
+  const open = reader.open?.bind(reader);
   return {
+    ...(open && { open: (range: ByteRange, signal: AbortSignal) => countedStream(open(range, signal), counters) }),
     name: `counted(${reader.name})`,
     async readAt(range, signal) {
       counters.requests++;
@@ -27,4 +29,27 @@ export function counted(reader: BlobReader, counters: ReadCounters): BlobReader 
       }
     },
   };
+}
+
+async function countedStream(opening: Promise<BlobStream>, counters: ReadCounters): Promise<BlobStream> {
+  counters.requests++;
+  try {
+    const { offset, pieces } = await opening;
+    return { offset, pieces: countedPieces(pieces, counters) };
+  } catch (error) {
+    counters.errors++;
+    throw error;
+  }
+}
+
+async function* countedPieces(pieces: AsyncIterable<Uint8Array>, counters: ReadCounters): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const piece of pieces) {
+      counters.bytes += piece.length;
+      yield piece;
+    }
+  } catch (error) {
+    counters.errors++;
+    throw error;
+  }
 }

@@ -61,7 +61,8 @@ export function planFetches(table: ChunkTable, chunks: readonly number[]): Fetch
   return fetches;
 }
 
-function unitsOf(table: ChunkTable, chunks: readonly number[]): FetchUnit[] {
+/** The stored units of `chunks`, ascending by offset. */
+export function unitsOf(table: ChunkTable, chunks: readonly number[]): FetchUnit[] {
   const units = new Map<string, FetchUnit & { chunks: number[] }>();
   for (const index of chunks) {
     const batch = table.batch(index);

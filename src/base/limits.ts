@@ -118,5 +118,27 @@ export const PINS_MAX = 10_000;
 /** Blobs and files of metadata that one pin may name. */
 export const PIN_SIZE_MAX = 1 * MiB;
 /** A chunk that arrived wrong twice is left alone for so long; each time after that for twice as long. */
-export const QUARANTINE_MIN_MS = 10_000;
+export const QUARANTINE_MIN_MS = 1000;
 export const QUARANTINE_MAX_MS = 600_000;
+
+/** A read waits so long for its bytes, retries and all, and then fails. */
+export const FETCH_DEADLINE_MS = 60_000;
+/** Bytes in flight that the scheduler asks for at least, and at most, whatever it has measured. */
+export const FETCH_IN_FLIGHT_BYTES_MIN = 8 * MiB;
+export const FETCH_IN_FLIGHT_BYTES_MAX = 64 * MiB;
+/** Requests in flight that nobody waits for yet. */
+export const FETCH_HOT_IN_FLIGHT_MAX = 4;
+export const FETCH_BACKGROUND_IN_FLIGHT_MAX = 2;
+/** How often a request is looked after; one that brought less than the floor since is stalled. */
+export const FETCH_FLOOR_WINDOW_MS = 2000;
+export const FETCH_FLOOR_BYTES_PER_SEC = 16 * KiB;
+/** Second requests that one transfer may send before it only waits. */
+export const FETCH_HEDGES_MAX = 4;
+/** Pauses between attempts double up to this. */
+export const FETCH_RETRY_DELAY_MAX_MS = 5000;
+/** A slow line gets requests that take no longer than this. */
+export const FETCH_REQUEST_SECONDS_MAX = 2;
+/** Chunks that a background fill has asked for and not got. */
+export const FILL_CHUNKS_QUEUED_MAX = 64;
+/** Without expiry in a signed address, it is used again for so long. */
+export const REDIRECT_LIFETIME_MS = 60_000;

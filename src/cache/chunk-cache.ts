@@ -4,8 +4,9 @@ import { readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
 import { chunkOf, unpackUnit, verifyChunk } from '../backend/chunk-content.ts';
-import { chunksOfUnit, type Fetch, type FetchUnit, planFetches } from '../backend/fetch-plan.ts';
-import { assert } from '../base/assert.ts';
+import type { Priority } from '../backend/fetch-counters.ts';
+import { chunksOfUnit, type FetchUnit, unitsOf } from '../backend/fetch-plan.ts';
+import { deadlineFailure, type FetchRequest, FetchScheduler, type FetchTarget } from '../backend/fetch-scheduler.ts';
 import { short } from '../base/bytes.ts';
 import { deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
@@ -15,6 +16,7 @@ import type { Device } from '../image/device.ts';
 import { type BlobFiles, CACHE_HINT, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
 import type { ChunkMapFile } from './chunk-map-file.ts';
 import { isVerifiable } from './claims.ts';
+import { Quarantine } from './quarantine.ts';
 import type { Space } from './space.ts';
 
 /** What a cache did since it was opened. Several caches may share one. */
@@ -26,12 +28,22 @@ export interface CacheCounters {
   fetchedChunkBytes: number;
   /** Chunks of an earlier boot that still had their digest. */
   reverifiedChunks: number;
-  /** Chunks that arrived wrong, each time they did. */
+  /** Chunks that arrived wrong, each time they did; and how often one was left alone because of that. */
   badChunks: number;
+  quarantines: number;
+}
+
+export interface EnsureOptions {
+  /** Ends the waiting, not the load, which others may share. */
+  readonly signal?: AbortSignal | undefined;
+  /** Who waits; `demand` when nothing is said. A load that is under way is raised to it. */
+  readonly priority?: Priority;
+  /** How long a demand waits before it fails; FETCH_DEADLINE_MS when nothing is said. */
+  readonly deadlineMs?: number | undefined;
 }
 
 export function newCacheCounters(): CacheCounters {
-  return { misses: 0, fetchedChunks: 0, fetchedChunkBytes: 0, reverifiedChunks: 0, badChunks: 0 };
+  return { misses: 0, fetchedChunks: 0, fetchedChunkBytes: 0, reverifiedChunks: 0, badChunks: 0, quarantines: 0 };
 }
 
 export interface ChunkCacheOptions {
@@ -40,6 +52,10 @@ export interface ChunkCacheOptions {
   readonly reader: BlobReader;
   readonly filesOf: FilesOf;
   readonly counters?: CacheCounters;
+  /** Shared by all caches of a process; one of its own when there is none. */
+  readonly scheduler?: FetchScheduler | undefined;
+  /** Milliseconds; for tests. */
+  readonly clock?: () => number;
   /** Of the directory that the files are in; where it is not given, a full disk is final. */
   readonly space?: Space | undefined;
   /** Of this boot; for tests. */
@@ -50,19 +66,28 @@ export class ChunkCache implements AsyncDisposable {
   readonly device: Device;
   readonly files: BlobFiles;
   readonly counters: CacheCounters;
-  readonly #reader: BlobReader;
   readonly #data: FileHandle;
   readonly #map: ChunkMapFile;
   readonly #loading = new Map<number, Promise<void>>();
   readonly #space: Space | undefined;
+  readonly #scheduler: FetchScheduler;
+  readonly #target: FetchTarget;
+  readonly #quarantine: Quarantine;
   readonly #closing = new AbortController();
 
   private constructor(options: ChunkCacheOptions, opened: { files: BlobFiles; data: FileHandle; map: ChunkMapFile }) {
     this.device = options.device;
     this.counters = options.counters ?? newCacheCounters();
     this.files = opened.files;
-    this.#reader = options.reader;
     this.#space = options.space;
+    this.#scheduler = options.scheduler ?? new FetchScheduler();
+    this.#quarantine = new Quarantine(options.clock);
+    this.#target = {
+      reader: options.reader,
+      signal: this.#closing.signal,
+      publish: (unit, stored) => this.#publishUnit(unit, stored),
+      wanted: () => this.#missingUnits(),
+    };
     this.#data = opened.data;
     this.#map = opened.map;
   }
@@ -112,23 +137,24 @@ export class ChunkCache implements AsyncDisposable {
   }
 
   /**
-   * Makes every chunk of the device range present. Joins loads that are under way; an aborted `signal` ends the waiting,
-   * not the load, which others may share. A failure is not remembered: the next call tries again.
-   * @throws NaiadError CHUNK_DIGEST_MISMATCH, NO_SPACE, what the reader throws; CANCELED after close.
+   * Makes every chunk of the device range present. Joins loads that are under way. A failure is not remembered, and the
+   * next call tries again; but for chunks that keep arriving wrong, which are left alone for a while.
+   * @throws NaiadError CHUNK_DIGEST_MISMATCH, NO_SPACE, what the reader throws; REGISTRY_UNAVAILABLE when the time is used
+   *   up; CANCELED after close.
    */
-  async ensure(range: ByteRange, signal?: AbortSignal): Promise<void> {
+  async ensure(range: ByteRange, options: EnsureOptions = {}): Promise<void> {
     if (range.size === 0) return;
     const { first, last } = this.#chunksOf(range);
     const missing: number[] = [];
     for (let index = first; index <= last; index++) if (!this.#map.has(index)) missing.push(index);
-    await this.#ensureChunks(missing, signal);
+    await this.#ensureChunks(missing, options);
   }
 
   /**
    * As `ensure`, for a kernel that reads the device in whole blocks: padding, and chunks that the image does not use, are
    * left as they are. Every chunk of the image that the range touches is present afterwards.
    */
-  async ensureAround(range: ByteRange, signal?: AbortSignal): Promise<void> {
+  async ensureAround(range: ByteRange, options: EnsureOptions = {}): Promise<void> {
     const { chunks: table } = this.device;
     const missing: number[] = [];
     const end = range.offset + range.size;
@@ -136,19 +162,32 @@ export class ChunkCache implements AsyncDisposable {
       if (table.uncompressedOffset(index) >= end) break;
       if (isVerifiable(table, index) && !this.#map.has(index)) missing.push(index);
     }
-    await this.#ensureChunks(missing, signal);
+    await this.#ensureChunks(missing, options);
   }
 
-  async #ensureChunks(missing: readonly number[], signal: AbortSignal | undefined): Promise<void> {
+  async #ensureChunks(missing: readonly number[], options: EnsureOptions): Promise<void> {
+    const { signal, priority = 'demand', deadlineMs = this.#scheduler.deadlineMs } = options;
     throwIfAborted(this.#closing.signal);
     throwIfAborted(signal);
     if (missing.length === 0) return;
     this.counters.misses += missing.length;
-    this.#startLoading(missing.filter((index) => !this.#loading.has(index)));
-    await waitForAll(
-      missing.map((index) => this.#loading.get(index) ?? Promise.resolve()),
+    for (const index of missing) {
+      const reason = this.#quarantine.reasonFor(index);
+      if (reason) throw reason;
+      if (this.#loading.has(index)) this.#scheduler.raise(this.#target, index, priority);
+    }
+    const starting = missing.filter((index) => !this.#loading.has(index));
+    this.#startLoading(starting, { priority, deadlineMs });
+    const loads = missing.map((index) => this.#loading.get(index) ?? Promise.resolve());
+    await waitForAll(loads, {
       signal,
-    );
+      deadlineMs: priority === 'demand' ? deadlineMs : undefined,
+      late: () => {
+        const index = missing.find((one) => this.#loading.has(one)) ?? 0;
+        const what = `chunk ${index} of blob ${short(this.device.blobId)}`;
+        return deadlineFailure(what, deadlineMs, this.#scheduler.whyNot(this.#target, index));
+      },
+    });
   }
 
   /**
@@ -161,11 +200,14 @@ export class ChunkCache implements AsyncDisposable {
     const right: number[] = [];
     let failure: unknown;
     const wanted = indices.filter((index) => isVerifiable(this.device.chunks, index));
-    for (const fetch of planFetches(this.device.chunks, wanted)) {
-      await this.#fetch(fetch, (index, error) => {
-        if (error === undefined) right.push(index);
-        else if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) failure ??= error;
-      });
+    for (const unit of unitsOf(this.device.chunks, wanted)) {
+      try {
+        const range = { offset: unit.compressedOffset, size: unit.compressedSize };
+        await this.#publishUnit(unit, await this.#target.reader.readAt(range, this.#closing.signal));
+        right.push(...unit.chunks);
+      } catch (error) {
+        if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) failure ??= error;
+      }
     }
     if (failure !== undefined) throw failure;
     return right;
@@ -204,6 +246,7 @@ export class ChunkCache implements AsyncDisposable {
   /** Ends what is loading, brings what is there to disk so that it is trusted after a reboot, and closes the files. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new NaiadError('CANCELED', `the cache of blob ${short(this.device.blobId)} was closed`));
+    this.#scheduler.cancel(this.#target, this.#closing.signal.reason);
     await Promise.allSettled(this.#loading.values());
     try {
       await this.#map.makeDurable(() => this.#data.datasync());
@@ -230,13 +273,13 @@ export class ChunkCache implements AsyncDisposable {
   }
 
   /** Registers a load for each of `indices` (ascending, none loading) and lets them run. */
-  #startLoading(indices: readonly number[]): void {
+  #startLoading(indices: readonly number[], asked: FetchRequest): void {
     if (indices.length === 0) return;
     const settle = new Map<number, { resolve: () => void; reject: (error: unknown) => void }>();
-    for (const asked of indices) {
-      for (const index of chunksOfUnit(this.device.chunks, asked)) {
+    for (const wanted of indices) {
+      for (const index of chunksOfUnit(this.device.chunks, wanted)) {
         if (settle.has(index) || this.#loading.has(index) || this.#map.has(index)) continue;
-        if (index !== asked && !isVerifiable(this.device.chunks, index)) continue; // Of a batch, but not of this image.
+        if (index !== wanted && !isVerifiable(this.device.chunks, index)) continue; // Of a batch, but not of this image.
         const { promise, resolve, reject } = deferred<void>();
         promise.catch(() => undefined); // Nobody may be waiting for a neighbour in a batch.
         this.#loading.set(index, promise);
@@ -258,86 +301,67 @@ export class ChunkCache implements AsyncDisposable {
       if (error === undefined) handles?.resolve();
       else handles?.reject(error);
     };
-    this.#load(
-      [...settle.keys()].sort((a, b) => a - b),
-      done,
-    ).then(
-      () => assert(settle.size === 0, 'every load ends'),
-      (error) => {
-        for (const index of [...settle.keys()]) done(index, error);
-      },
-    );
+    const ascending = [...settle.keys()].sort((a, b) => a - b);
+    this.#load(ascending, asked, done).catch((error) => {
+      for (const index of [...settle.keys()]) done(index, error);
+    });
   }
 
-  async #load(indices: readonly number[], done: (index: number, error?: unknown) => void): Promise<void> {
+  async #load(indices: readonly number[], asked: FetchRequest, done: Done): Promise<void> {
     this.#map.refresh(indices[0] as number, indices.at(-1) as number); // Another process may have been faster.
     const toFetch: number[] = [];
     for (const index of indices) {
       if (this.#map.has(index) || (this.#map.isSuspect(index) && (await this.#reverify(index)))) done(index);
       else toFetch.push(index);
     }
-    await Promise.all(planFetches(this.device.chunks, toFetch).map((fetch) => this.#fetch(fetch, done)));
-  }
-
-  async #fetch(fetch: Fetch, done: (index: number, error?: unknown) => void): Promise<void> {
-    let bytes: Uint8Array;
-    try {
-      bytes = await this.#readStored(fetch);
-    } catch (error) {
-      for (const unit of fetch.units) for (const index of unit.chunks) done(index, error);
-      return;
-    }
-    for (const unit of fetch.units) {
-      const at = unit.compressedOffset - fetch.offset;
-      await this.#publishUnit(unit, bytes.subarray(at, at + unit.compressedSize), done);
+    for (const unit of unitsOf(this.device.chunks, toFetch)) {
+      this.#scheduler.request(this.#target, unit, asked, (error) => {
+        for (const index of unit.chunks) {
+          // Of a batch, some chunks can be right and others wrong.
+          if (error === undefined || this.#map.has(index)) done(index);
+          else this.#fail(index, error, done);
+        }
+      });
     }
   }
 
-  /** Publishes the chunks of a unit; those that are wrong are fetched once more, alone. */
-  async #publishUnit(
-    unit: FetchUnit,
-    stored: Uint8Array,
-    done: (index: number, error?: unknown) => void,
-  ): Promise<void> {
-    let pending = await this.#publishGood(unit, stored, done);
-    if (pending.length === 0) return;
-    try {
-      const range = { offset: unit.compressedOffset, size: unit.compressedSize };
-      pending = await this.#publishGood(
-        { ...unit, chunks: pending.map(({ index }) => index) },
-        await this.#readStored(range),
-        done,
-      );
-      for (const { index, error } of pending) done(index, error);
-    } catch (error) {
-      for (const { index } of pending) done(index, error);
+  #fail(index: number, error: unknown, done: Done): void {
+    if (hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) {
+      this.#quarantine.add(index, error);
+      this.counters.quarantines++;
     }
+    done(index, error);
   }
 
-  /** Verifies and publishes what is right in `stored`, and returns the rest. */
-  async #publishGood(
-    unit: FetchUnit,
-    stored: Uint8Array,
-    done: (index: number, error?: unknown) => void,
-  ): Promise<{ index: number; error: NaiadError }[]> {
-    const bad: { index: number; error: NaiadError }[] = [];
+  /** What a blob that comes whole may bring, ascending. */
+  #missingUnits(): FetchUnit[] {
+    const { chunks: table } = this.device;
+    const missing: number[] = [];
+    for (let index = 0; index < table.count; index++) {
+      if (isVerifiable(table, index) && !this.#map.has(index)) missing.push(index);
+    }
+    return unitsOf(table, missing);
+  }
+
+  /** Verifies and publishes the chunks of a unit. @throws NaiadError of the first that is wrong, after the others */
+  async #publishUnit(unit: FetchUnit, stored: Uint8Array): Promise<void> {
     let whole: Uint8Array | undefined;
+    let wrong: NaiadError | undefined;
     for (const index of unit.chunks) {
       try {
         whole ??= unpackUnit(this.device, unit, stored);
         const chunk = chunkOf(this.device, index, whole);
         await this.#publish(index, chunk);
+        this.#quarantine.release(index);
         this.counters.fetchedChunks++;
         this.counters.fetchedChunkBytes += chunk.length;
-        done(index);
       } catch (error) {
-        if (hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) {
-          this.counters.badChunks++;
-          bad.push({ index, error });
-        } else done(index, error);
+        if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) throw error;
+        this.counters.badChunks++;
+        wrong ??= error;
       }
     }
-    return bad;
+    if (wrong) throw wrong;
   }
 
   async #publish(index: number, chunk: Uint8Array): Promise<void> {
@@ -380,31 +404,28 @@ export class ChunkCache implements AsyncDisposable {
     this.counters.reverifiedChunks++;
     return true;
   }
-
-  async #readStored(range: ByteRange): Promise<Uint8Array> {
-    const bytes = await this.#reader.readAt({ offset: range.offset, size: range.size }, this.#closing.signal);
-    if (bytes.length === range.size) return bytes;
-    throw new NaiadError(
-      'SIZE_MISMATCH',
-      `${this.#reader.name}: ${bytes.length} bytes at ${range.offset}, expected ${range.size}`,
-    );
-  }
 }
 
+type Done = (index: number, error?: unknown) => void;
+
 /** Waits for all, so that a failure of one chunk does not leave the others unwatched; throws the first failure. */
-async function waitForAll(loads: readonly Promise<void>[], signal: AbortSignal | undefined): Promise<void> {
+async function waitForAll(
+  loads: readonly Promise<void>[],
+  { signal, deadlineMs, late }: Pick<EnsureOptions, 'signal' | 'deadlineMs'> & { readonly late: () => NaiadError },
+): Promise<void> {
   const all = Promise.allSettled(loads).then((results) => {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   });
-  if (!signal) return await all;
-  const aborted = deferred<void>();
-  const onAbort = () => aborted.resolve();
-  signal.addEventListener('abort', onAbort, { once: true });
+  const ended = deferred<void>();
+  const onAbort = () => ended.resolve();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const timer = deadlineMs === undefined ? undefined : setTimeout(() => ended.reject(late()), deadlineMs);
   try {
-    await Promise.race([all, aborted.promise]);
+    await Promise.race([all, ended.promise]);
     throwIfAborted(signal);
   } finally {
-    signal.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
     all.catch(() => undefined);
   }
 }

@@ -1,9 +1,11 @@
 // One cache object per device in a process, however many mounts read it: what one of them fetches is there for all, and a
 // chunk that several want at once is fetched once. Devices are the same when all that images say of their chunks is.
 import { createHash } from 'node:crypto';
-import type { BlobReader } from '../backend/blob-reader.ts';
+import { type BlobReader, openStream, type StreamReader } from '../backend/blob-reader.ts';
 import { openDevices } from '../backend/devices.ts';
+import { FetchScheduler } from '../backend/fetch-scheduler.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
+import { TransientFailure } from '../base/transient.ts';
 import { ChunkCache, type ChunkCacheOptions } from '../cache/chunk-cache.ts';
 import { claimsOf } from '../cache/claims.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
@@ -24,11 +26,13 @@ export interface PooledCache extends AsyncDisposable {
 }
 
 interface Entry {
-  readonly readers: Set<BlobReader>;
+  readonly readers: Set<StreamReader>;
   readonly opened: Promise<ChunkCache>;
 }
 
 export class CachePool {
+  /** What is fetched next, over all caches. */
+  readonly scheduler = new FetchScheduler();
   readonly #entries = new Map<string, Entry>();
   readonly #devices = new WeakMap<Bootstrap, Device[]>();
   readonly #keys = new WeakMap<Device, string>();
@@ -50,7 +54,7 @@ export class CachePool {
     this.#keys.set(device, content);
     const key = `${content} ${directory.path}`;
     const entry = this.#entries.get(key) ?? this.#newEntry(key, directory, device);
-    const own = { name: reader.name, readAt: reader.readAt.bind(reader) };
+    const own = streaming(reader);
     entry.readers.add(own); // Before anything is awaited: an entry without readers is given up.
     try {
       return { cache: await entry.opened, [Symbol.asyncDispose]: () => this.#release(key, entry, own) };
@@ -67,19 +71,20 @@ export class CachePool {
   }
 
   #newEntry(key: string, { path, space }: CacheDirectory, device: Device): Entry {
-    const readers = new Set<BlobReader>();
+    const readers = new Set<StreamReader>();
     const options: ChunkCacheOptions = {
       device,
       reader: anyOf(readers, device.blobId),
       filesOf: (blobId, variant) => blobCacheFiles(path, blobId, variant),
       space,
+      scheduler: this.scheduler,
     };
     const entry = { readers, opened: ChunkCache.open(options) };
     this.#entries.set(key, entry);
     return entry;
   }
 
-  async #release(key: string, entry: Entry, reader: BlobReader): Promise<void> {
+  async #release(key: string, entry: Entry, reader: StreamReader): Promise<void> {
     if (!entry.readers.delete(reader) || entry.readers.size > 0) return;
     this.#entries.delete(key);
     const cache = await entry.opened;
@@ -88,23 +93,48 @@ export class CachePool {
 }
 
 /** Reads through the oldest of `readers`, and through the next where that one is refused or was closed meanwhile. */
-function anyOf(readers: ReadonlySet<BlobReader>, blobId: string): BlobReader {
+function anyOf(readers: ReadonlySet<StreamReader>, blobId: string): StreamReader {
+  const firstOf = async <T>(read: (reader: StreamReader) => Promise<T>): Promise<T> => {
+    let failure: unknown;
+    for (const reader of [...readers]) {
+      if (!readers.has(reader)) continue;
+      try {
+        return await read(reader);
+      } catch (error) {
+        failure ??= error;
+        const open = readers.has(reader);
+        if (open && !hasCode(error, 'BLOB_NOT_FOUND', 'ACCESS_DENIED', 'PERMISSION')) throw error;
+      }
+    }
+    throw failure ?? new NaiadError('CANCELED', `the last mount of blob ${blobId} has ended`);
+  };
   return {
     name: `shared(${blobId})`,
-    async readAt(range, signal) {
-      let failure: unknown;
-      for (const reader of [...readers]) {
-        if (!readers.has(reader)) continue;
-        try {
-          return await reader.readAt(range, signal);
-        } catch (error) {
-          failure ??= error;
-          const open = readers.has(reader);
-          if (open && !hasCode(error, 'BLOB_NOT_FOUND', 'ACCESS_DENIED', 'PERMISSION')) throw error;
-        }
-      }
-      throw failure ?? new NaiadError('CANCELED', `the last mount of blob ${blobId} has ended`);
-    },
+    readAt: (range, signal) => firstOf((reader) => reader.readAt(range, signal)),
+    open: (range, signal) =>
+      firstOf(async (reader) => {
+        const { offset, pieces } = await reader.open(range, signal);
+        return { offset, pieces: resumable(pieces, () => readers.has(reader)) };
+      }),
+  };
+}
+
+/** What breaks off because a mount ended, another mount may still bring. */
+async function* resumable(pieces: AsyncIterable<Uint8Array>, isOpen: () => boolean): AsyncGenerator<Uint8Array> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    if (error instanceof NaiadError && !isOpen()) throw new TransientFailure(error);
+    throw error;
+  }
+}
+
+/** As streams: also of a source that gives ranges whole. */
+function streaming(reader: BlobReader): StreamReader {
+  return {
+    name: reader.name,
+    readAt: (range, signal) => reader.readAt(range, signal),
+    open: (range, signal) => openStream(reader, range, signal),
   };
 }
 

@@ -2,11 +2,8 @@
 
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
 import { counted, newReadCounters, type ReadCounters } from '../backend/counted.ts';
-import { limited } from '../backend/limited.ts';
 import { type OnRead, timed } from '../backend/timed.ts';
-import { Lanes } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import { FETCHES_IN_FLIGHT_MAX } from '../base/limits.ts';
 import { type CacheCounters, type ChunkCache, newCacheCounters } from '../cache/chunk-cache.ts';
 import type { Bootstrap, Extent } from '../image/bootstrap-reader.ts';
 import type { CacheDirectory } from './cache-directory.ts';
@@ -86,9 +83,8 @@ export class ImageFs implements AsyncDisposable {
   static async open(options: ImageFsOptions): Promise<ImageFs> {
     const { bootstrap, pool, directory } = options;
     const backend = newReadCounters();
-    const lanes = new Lanes(FETCHES_IN_FLIGHT_MAX);
     const onRead: OnRead = (seconds, bytes) => options.observer?.fetched(seconds, bytes);
-    const readerOf = (blobId: string) => limited(timed(counted(options.readerOf(blobId), backend), onRead), lanes);
+    const readerOf = (blobId: string) => timed(counted(options.readerOf(blobId), backend), onRead);
     const pooled: PooledCache[] = [];
     try {
       for (const device of await pool.devices(bootstrap, readerOf, options.signal)) {

@@ -1,7 +1,8 @@
 // A registry's refusal as one of our errors: what was asked, of which host, what it said, what to do about it.
 import { type Code, NaiadError } from '../base/errors.ts';
 import { ERROR_BODY_SIZE_MAX } from '../base/limits.ts';
-import { displayUrl, type HttpResponse, headerOf, readBody, TransientFailure } from './exchange.ts';
+import { TransientFailure } from '../base/transient.ts';
+import { displayUrl, type HttpResponse, headerOf, readBody } from './exchange.ts';
 import type { Secrets } from './redact.ts';
 
 export interface RefusalContext {

@@ -41,18 +41,6 @@ export interface HttpResponse {
 
 export type Exchange = (request: HttpRequest) => Promise<HttpResponse>;
 
-/** A failure that another attempt may cure. It does not leave this folder: `retrying` throws `failure` in the end. */
-export class TransientFailure extends Error {
-  readonly failure: NaiadError;
-  readonly retryAfterMs: number | undefined;
-
-  constructor(failure: NaiadError, retryAfterMs?: number) {
-    super(failure.message, { cause: failure });
-    this.failure = failure;
-    this.retryAfterMs = retryAfterMs;
-  }
-}
-
 /** The one value of a header; undefined when it is absent. */
 export function headerOf(response: HttpResponse, name: string): string | undefined {
   const value = response.headers[name];

@@ -3,8 +3,9 @@ import { type Dispatcher, request as undiciRequest } from 'undici';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { REGISTRY_IDLE_TIMEOUT_MS } from '../base/limits.ts';
+import { TransientFailure } from '../base/transient.ts';
 import { KiB } from '../base/units.ts';
-import { displayUrl, type Exchange, type HttpRequest, TransientFailure } from './exchange.ts';
+import { displayUrl, type Exchange, type HttpRequest } from './exchange.ts';
 
 /** A longer rest costs more than a new connection. */
 const REST_SIZE_MAX = 64 * KiB;

@@ -1,7 +1,8 @@
 // Ranged answers, believed only as far as they can be checked.
 import type { ByteRange } from '../backend/blob-reader.ts';
 import { NaiadError } from '../base/errors.ts';
-import { type HttpResponse, headerOf, TransientFailure } from './exchange.ts';
+import { TransientFailure } from '../base/transient.ts';
+import { type HttpResponse, headerOf } from './exchange.ts';
 
 export function rangeHeader(range: ByteRange): string {
   return `bytes=${range.offset}-${range.offset + range.size - 1}`;

@@ -1,16 +1,20 @@
 // A blob in a registry as a BlobReader.
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
+import { openBlobRange } from './blob-stream.ts';
 import { readBlobRange } from './blobs.ts';
+import { SignedAddress } from './signed-address.ts';
 import type { Registry } from './transport.ts';
 
-/** Each read is one ranged request, tried again within its deadline. The registry must outlive the reader. */
+/** Each read is one ranged request, tried again within its deadline; a stream is one attempt. The registry must outlive the reader. */
 export function registryReader(
   registry: Registry,
   blob: { readonly repository: string; readonly digest: string; readonly size?: number | undefined },
 ): BlobReader {
   const name = { ...blob, size: blob.size };
+  const address = new SignedAddress();
   return {
     name: `${registry.host}/${blob.repository}@${blob.digest}`,
     readAt: (range: ByteRange, signal?: AbortSignal) => readBlobRange(registry, name, range, signal),
+    open: (range: ByteRange, signal: AbortSignal) => openBlobRange(registry, name, address, range, signal),
   };
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { REGISTRY_ATTEMPTS_MAX, RETRY_AFTER_MAX_MS, RETRY_DELAY_MS } from '../base/limits.ts';
-import { TransientFailure } from './exchange.ts';
+import { TransientFailure } from '../base/transient.ts';
 
 export interface RetryOptions {
   readonly attemptsMax?: number;

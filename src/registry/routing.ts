@@ -1,10 +1,11 @@
 // Which endpoint answers a request: mirrors in the order they are configured, the registry itself last. One that fails is
 // passed over, left alone for a while, and tried again.
 import { NaiadError } from '../base/errors.ts';
+import { TransientFailure } from '../base/transient.ts';
 import { apiHost } from '../format/oci/reference.ts';
 import { type CredentialSource, findCredentialsIn } from './credentials.ts';
 import { Endpoint, type EndpointOptions } from './endpoint.ts';
-import { discard, type HttpRequest, type HttpResponse, TransientFailure } from './exchange.ts';
+import { discard, type HttpRequest, type HttpResponse } from './exchange.ts';
 import { type Capability, type HostConfig, readHosts } from './hosts-file.ts';
 import type { Secrets } from './redact.ts';
 import { isLoopback } from './redirect.ts';

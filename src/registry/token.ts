@@ -2,9 +2,10 @@
 // the same as a form by POST. With an identity token: POST, and where that is not known, GET with the token as password.
 import { NaiadError } from '../base/errors.ts';
 import { ERROR_BODY_SIZE_MAX } from '../base/limits.ts';
+import { TransientFailure } from '../base/transient.ts';
 import { retryAfterMs } from './api-errors.ts';
 import { basicAuthorization, type Credentials, describeCredentials } from './credentials.ts';
-import { discard, type Exchange, type HttpResponse, readBody, TransientFailure } from './exchange.ts';
+import { discard, type Exchange, type HttpResponse, readBody } from './exchange.ts';
 import type { Secrets } from './redact.ts';
 import { resolveTarget } from './redirect.ts';
 

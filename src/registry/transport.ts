@@ -3,8 +3,9 @@
 import { setMaxListeners } from 'node:events';
 import { type Code, NaiadError } from '../base/errors.ts';
 import { REGISTRY_RATE_MIN, REGISTRY_READ_DEADLINE_MS } from '../base/limits.ts';
+import { TransientFailure } from '../base/transient.ts';
 import { refusal } from './api-errors.ts';
-import { discard, type HttpResponse, type Method, type RequestBody, TransientFailure } from './exchange.ts';
+import { discard, type HttpResponse, type Method, type RequestBody } from './exchange.ts';
 import type { Capability } from './hosts-file.ts';
 import { networkFailure } from './network.ts';
 import { Secrets } from './redact.ts';

@@ -3,10 +3,11 @@
 // is begun, which is always right.
 import { NaiadError } from '../base/errors.ts';
 import { UPLOAD_CHUNK_SIZE, UPLOAD_CHUNK_SIZE_MIN } from '../base/limits.ts';
+import { TransientFailure } from '../base/transient.ts';
 import { MiB } from '../base/units.ts';
 import type { Descriptor } from '../format/oci/manifest.ts';
 import { hasBlob } from './blobs.ts';
-import { type RequestBody, TransientFailure } from './exchange.ts';
+import type { RequestBody } from './exchange.ts';
 import type { Registry } from './transport.ts';
 import type { UploadHabits } from './upload-habits.ts';
 import {

@@ -18,7 +18,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobReader } from '../../../src/backend/blob-reader.ts';
 import { NaiadError } from '../../../src/base/errors.ts';
-import { FETCH_GAP_MAX } from '../../../src/base/limits.ts';
+import { FETCH_GAP_MAX, QUARANTINE_MIN_MS } from '../../../src/base/limits.ts';
 import { ChunkCache } from '../../../src/cache/chunk-cache.ts';
 import { blobCacheFiles } from '../../../src/store/paths.ts';
 import { faulty, type HandMadeBlob, makeBlob, memoryReader, patterned, slow } from '../../support/blobs.ts';
@@ -169,10 +169,22 @@ for (const { name, fault, code, reads } of FAULTS) {
       name: 'switch',
       readAt: (range, signal) => (broken ? bad : inner).readAt(range, signal),
     };
-    await using cache = await openCache(directory.path, blob, reader);
+    let nowMs = 0;
+    await using cache = await ChunkCache.open({
+      device: blob.device,
+      reader,
+      filesOf: (blobId, variant) => blobCacheFiles(directory.path, blobId, variant),
+      clock: () => nowMs,
+    });
     if (code) {
       await assert.rejects(cache.ensure({ offset: 0, size: 8192 }), { code });
       assert.equal(cache.isReady({ offset: 0, size: 1 }), false);
+      if (code === 'CHUNK_DIGEST_MISMATCH') {
+        await assert.rejects(cache.ensure({ offset: 0, size: 8192 }), { code });
+        assert.equal(inner.reads.length, reads, 'bytes that keep coming wrong are not asked for in a hot loop');
+        assert.equal(cache.counters.quarantines, 1);
+        nowMs += QUARANTINE_MIN_MS;
+      }
     } else await cache.ensure({ offset: 0, size: 8192 });
     assert.equal(inner.reads.length, reads);
     broken = false;
@@ -211,7 +223,7 @@ test('cache: an aborted reader stops waiting; the load goes on for the others', 
   const reader = memoryReader(blob.stored);
   await using cache = await openCache(directory.path, blob, slow(reader, 50));
   const abort = new AbortController();
-  const leaving = cache.ensure({ offset: 0, size: 1 }, abort.signal);
+  const leaving = cache.ensure({ offset: 0, size: 1 }, { signal: abort.signal });
   const staying = cache.ensure({ offset: 0, size: 1 });
   abort.abort();
   await assert.rejects(leaving, { code: 'CANCELED' });
@@ -420,7 +432,7 @@ test('cache: a process killed at any moment leaves no chunk that is not its dige
     const child = fork(join(import.meta.dirname, '../../support/fill-cache.js'), [directory.path], { stdio: 'ignore' });
     const exited = once(child, 'exit');
     await once(child, 'message');
-    await sleep(round * 3);
+    await sleep(round * 8);
     child.kill('SIGKILL');
     await exited;
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NaiadError } from '../../../src/base/errors.ts';
-import { TransientFailure } from '../../../src/registry/exchange.ts';
+import { TransientFailure } from '../../../src/base/transient.ts';
 import { parseContentRange, rangeHeader } from '../../../src/registry/ranges.ts';
 import { Secrets } from '../../../src/registry/redact.ts';
 import { retrying } from '../../../src/registry/retry.ts';

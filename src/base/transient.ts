@@ -1,0 +1,14 @@
+import type { NaiadError } from './errors.ts';
+
+/** A failure that another attempt may cure. Whoever gives up trying throws `failure`. */
+export class TransientFailure extends Error {
+  readonly failure: NaiadError;
+  /** What the other side asked to be left alone for. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(failure: NaiadError, retryAfterMs?: number) {
+    super(failure.message, { cause: failure });
+    this.failure = failure;
+    this.retryAfterMs = retryAfterMs;
+  }
+}

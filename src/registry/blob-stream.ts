@@ -1,0 +1,87 @@
+// One attempt at a range of a blob, as a stream. Whoever asks tries again by itself and uses the bytes as they come.
+import type { BlobStream, ByteRange } from '../backend/blob-reader.ts';
+import { NaiadError } from '../base/errors.ts';
+import { TransientFailure } from '../base/transient.ts';
+import { type BlobName, blobCall } from './blobs.ts';
+import { discard, type HttpResponse, headerOf } from './exchange.ts';
+import { networkFailure } from './network.ts';
+import { checkContentRange, rangeHeader } from './ranges.ts';
+import type { SignedAddress } from './signed-address.ts';
+import type { Call, Registry } from './transport.ts';
+
+const STATUSES = [200, 206, 416];
+
+/**
+ * Opens a range. Where the registry sends the whole blob instead, the stream begins at 0.
+ * @throws TransientFailure when another attempt may work; NaiadError BLOB_NOT_FOUND, ACCESS_DENIED, SIZE_MISMATCH,
+ *   REGISTRY_…, CANCELED
+ */
+export async function openBlobRange(
+  registry: Registry,
+  name: BlobName & { readonly size: number | undefined },
+  address: SignedAddress,
+  range: ByteRange,
+  signal: AbortSignal,
+): Promise<BlobStream> {
+  const asked: Call = { ...blobCall(name, 'GET', signal), headers: { range: rangeHeader(range) } };
+  const what = `${asked.what} at ${registry.host}`;
+  const last = range.offset + range.size - 1;
+  if (name.size !== undefined && last >= name.size) {
+    throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${range.offset} to ${last} wanted of ${name.size}`);
+  }
+  const response = (await fromKept(registry, asked, address)) ?? (await resolved(registry, asked, address));
+  try {
+    if (response.status === 416) {
+      // Its body is never read: distribution announces the blob's size there and sends a line of text.
+      response.body.destroy();
+      const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
+      throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${range.offset} to ${last} wanted, there are ${total}`);
+    }
+    if (response.status === 206) checkContentRange(response, range, name.size, what);
+    else registry.stats.rangesIgnored++;
+  } catch (error) {
+    discard(response);
+    throw error;
+  }
+  return { offset: response.status === 206 ? range.offset : 0, pieces: piecesOf(registry, response, signal) };
+}
+
+/** Straight from where the registry sent us before; undefined when that is no good any more. */
+async function fromKept(registry: Registry, asked: Call, address: SignedAddress): Promise<HttpResponse | undefined> {
+  const kept = address.current;
+  if (!kept) return undefined;
+  try {
+    const response = await registry.send({ ...asked, path: kept });
+    if (response.status === 206) return response;
+    discard(response);
+  } catch (error) {
+    if (asked.signal?.aborted) throw error;
+    // Storage that cannot be reached: the registry may know another.
+  }
+  address.drop();
+  return undefined;
+}
+
+async function resolved(registry: Registry, asked: Call, address: SignedAddress): Promise<HttpResponse> {
+  const response = await registry.expect(asked, STATUSES);
+  const own = (await registry.endpoints()).map(({ url }) => url.origin);
+  // What a registry or mirror answers itself may need a token, and another of them may be better the next time.
+  if (response.status === 206 && !own.includes(response.url.origin)) address.keep(response.url);
+  return response;
+}
+
+async function* piecesOf(registry: Registry, response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+      registry.stats.bytesReceived += piece.length;
+      yield piece;
+    }
+  } catch (error) {
+    const failure = networkFailure(error, { method: 'GET', url: response.url, signal });
+    throw failure instanceof NaiadError && failure.code === 'REGISTRY_UNAVAILABLE'
+      ? new TransientFailure(failure)
+      : failure;
+  } finally {
+    discard(response);
+  }
+}
