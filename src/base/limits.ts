@@ -138,7 +138,5 @@ export const FETCH_HEDGES_MAX = 4;
 export const FETCH_RETRY_DELAY_MAX_MS = 5000;
 /** A slow line gets requests that take no longer than this. */
 export const FETCH_REQUEST_SECONDS_MAX = 2;
-/** Chunks that a background fill has asked for and not got. */
-export const FILL_CHUNKS_QUEUED_MAX = 64;
 /** Without expiry in a signed address, it is used again for so long. */
 export const REDIRECT_LIFETIME_MS = 60_000;
