@@ -34,11 +34,12 @@ export interface ChaosReport {
 }
 
 const READERS = 4;
-const PAUSE_MAX_MS = 600;
+/** Long enough that some strikes meet a daemon that serves, and some one that is starting. */
+const PAUSE_MAX_MS = 2000;
 const BACK_MAX_MS = 20_000;
 const READER = join('test', 'support', 'chaos', 'reader.py');
-/** What is in the command line of each: the daemon changes its own once it runs. */
-const PROGRAMS = { daemon: /daemon-main|^naiad daemon /, keeper: /naiad-keeper/ } as const;
+/** Command lines: the daemon changes its own once it runs, the keeper has the one of the daemon that it starts in its own. */
+const PROGRAMS = { daemon: /^(?!.*naiad-keeper).*daemon-main|^naiad daemon /, keeper: /naiad-keeper/ } as const;
 
 /** @throws Error when what was killed does not come back, or a reader ends by itself. */
 export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
