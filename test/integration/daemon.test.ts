@@ -119,8 +119,8 @@ test('daemon: another one cannot use the same cache while it has mounts in it', 
 });
 
 test('daemon: after it was killed the next one mounts anew what can be, and says so', { ...needs }, async () => {
-  await naiad.run(['mount', '--quiet', image, place('one')]);
-  await naiad.run(['mount', '--quiet', '--rw', image, place('two')]);
+  await naiad.run(['mount', '--quiet', '--driver', 'fuse-native', image, place('one')]);
+  await naiad.run(['mount', '--quiet', '--driver', 'fuse-native', '--rw', image, place('two')]);
   const { process: first } = await status();
   process.kill(first.pid, 'SIGKILL');
   await until('it is dead', () => !isAlive(first));

@@ -141,7 +141,7 @@ for (const { kind, options } of [
 
   test(`mount: ${kind} one whose process was killed is seen, unmounted, and mounted over`, { ...needs }, async () => {
     const kill = async () => {
-      await naiad.run(['mount', '--quiet', ...options, image, mountpoint]);
+      await naiad.run(['mount', '--quiet', '--driver', 'fuse-native', ...options, image, mountpoint]);
       const server = await serverOf(mountpoint);
       process.kill(server.pid, 'SIGKILL');
       await until('it is dead', () => !isAlive(server));
