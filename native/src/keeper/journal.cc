@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -58,6 +59,23 @@ bool Journal::Adopt() {
   }
   Publish(&header_->record_end, end);
   return true;
+}
+
+bool Journal::Awaited(uint32_t number) const {
+  for (uint32_t i = 0; i < header_->record_end; i++) {
+    const Record& record = records_[i];
+    if (record.state == kPending && record.inherited && record.number == static_cast<int32_t>(number)) return true;
+  }
+  return false;
+}
+
+uint32_t Journal::AwaitedEnd() const {
+  uint32_t end = 0;
+  for (uint32_t i = 0; i < header_->record_end; i++) {
+    const Record& record = records_[i];
+    if (record.state == kPending && record.inherited) end = std::max(end, static_cast<uint32_t>(record.number) + 1);
+  }
+  return end;
 }
 
 uint32_t Journal::Add(const Record& event) {

@@ -21,6 +21,11 @@ class Journal {
   /** Pending events that an earlier keeper read. */
   uint32_t inherited() const { return inherited_; }
 
+  /** True when an event of an earlier keeper awaits its answer by this number. */
+  bool Awaited(uint32_t number) const;
+  /** All numbers that are awaited are below this. */
+  uint32_t AwaitedEnd() const;
+
   /** Stores an event, complete before it counts; there must be room. */
   uint32_t Add(const Record& event);
   void Free(uint32_t index);

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -93,13 +94,14 @@ bool Keeper::OpenGroup(const Options& options) {
 
 /**
  * Events that an earlier keeper read are answered by the number that their descriptors had there. This process must not be
- * given one of these numbers for another event, so it occupies them all, and limits its own numbers for the next keeper.
+ * given one of these numbers for another event, so it occupies them: those that are recorded, or all there can be when some
+ * are not. It limits its own numbers for the next keeper.
  */
 bool Keeper::OpenNumbers() {
   JournalHeader* header = journal_.header();
-  const bool awaited = journal_.inherited() > 0 || header->unrecorded;
-  occupied_end_ = awaited ? header->number_end : 0;
-  const uint32_t limit = occupied_end_ + kNumbersMax;
+  const bool all = header->unrecorded != 0;
+  occupied_end_ = all ? header->number_end : journal_.AwaitedEnd();
+  const uint32_t limit = all ? occupied_end_ + kNumbersMax : std::max(occupied_end_, kNumbersMax);
   if (limit > kNumberLimit) {
     errno = EMFILE;
     return false;
@@ -111,7 +113,7 @@ bool Keeper::OpenNumbers() {
   if (setrlimit(RLIMIT_NOFILE, &numbers) < 0) return false;
   const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
   for (uint32_t number = 0; number < occupied_end_; number++) {
-    if (fcntl(static_cast<int>(number), F_GETFD) >= 0) continue;
+    if ((!all && !journal_.Awaited(number)) || fcntl(static_cast<int>(number), F_GETFD) >= 0) continue;
     if (dup3(nothing, static_cast<int>(number), O_CLOEXEC) < 0) return false;
     occupied_[number / 8] |= static_cast<uint8_t>(1u << (number % 8));
   }

@@ -11,9 +11,10 @@ constexpr uint32_t kVersion = 1;
 constexpr uint32_t kDevicesMax = 2048;
 constexpr uint32_t kHeldMax = 512;
 constexpr uint32_t kEventsMax = 1024;
-/** More than all descriptors that one keeper can have at once: two a device, held ones, one an event, its own. */
-constexpr uint32_t kNumbersMax = 6144;
-static_assert(2 * kDevicesMax + kHeldMax + kEventsMax + 128 < kNumbersMax);
+/** More than all descriptors that one keeper can have at once: two a device, held ones, one an event of its own or of an
+ *  earlier keeper, its own. The kernel gives the lowest free number, so that all numbers are below this as well. */
+constexpr uint32_t kNumbersMax = 7168;
+static_assert(2 * kDevicesMax + kHeldMax + 2 * kEventsMax + 128 < kNumbersMax);
 constexpr uint32_t kChunksMax = 1u << 24;
 constexpr uint32_t kNameSize = 64;
 constexpr uint32_t kStateSize = 144;
