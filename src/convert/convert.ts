@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { assert } from '../base/assert.ts';
 import { forEachBounded, Lanes, throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import { TREE_ENTRIES_MAX } from '../base/limits.ts';
+import { CHUNK_SIZE_DEFAULT, TREE_ENTRIES_MAX } from '../base/limits.ts';
 import { CompressPool } from '../codec/compress-pool.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
@@ -85,6 +85,8 @@ export interface ConvertReport {
   readonly meter: Meter;
 }
 
+/** Trees of fewer nodes take little memory. */
+const SMALL_TREE_NODES = 100_000;
 /** Pushes in flight; each is one connection's worth of work. */
 const PUSHES_IN_FLIGHT_MAX = 3;
 
@@ -254,7 +256,7 @@ class Run {
 
   #countRead(index: number, bytes: number): void {
     this.#storedSizes[index] = (this.#storedSizes[index] as number) + bytes;
-    watchHeap();
+    watchHeap(this.#tree.nodeLimit < SMALL_TREE_NODES && this.#options.chunkSize <= CHUNK_SIZE_DEFAULT);
     this.#progress('converting');
   }
 

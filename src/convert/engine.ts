@@ -11,11 +11,12 @@ const INTERRUPT_BUDGET = 1_500_000;
 
 /**
  * Percent of what is alive that may be garbage before all of it is collected. The buffers of gunzip and of file reading count
- * as such, so that V8's own value collects a heap of 8 MB every 20 MB of tar: 199 MB of tar a second, where 600 had 227.
- * Between 200 and 600 the seconds are the same and 30 MiB of peak memory are not.
+ * as such, so that V8's own value collects a heap of 8 MB every 20 MB of tar: 199 MB of tar a second, where this one had 227.
  */
-const GARBAGE_PERCENT = 200;
-/** Garbage that an image of very many files may leave, when that is less. */
+const GARBAGE_PERCENT = 600;
+/** The same, of an image of many files or large chunks. */
+const GARBAGE_PERCENT_LARGE = 200;
+/** And in bytes: a multiple of much would be too much. */
 const GARBAGE_SIZE_MAX = 64 * MiB;
 /** New objects are moved out of the way twice at this size of their space; V8 would double it, and fill it with garbage. */
 const NEW_SPACE_SIZE_MAX = 16 * MiB;
@@ -26,15 +27,21 @@ let newSpaceIsCapped = true;
 /** Call before the converter is loaded: functions get the budget when they are first compiled. */
 export function tuneEngine(): void {
   setFlagsFromString(`--interrupt-budget=${INTERRUPT_BUDGET}`);
+  // Machine code without optimizing costs next to nothing, and most functions now run without anything better: 6 % faster.
+  setFlagsFromString('--always-sparkplug');
   setPercent(GARBAGE_PERCENT);
   newSpaceIsCapped = false;
 }
 
-/** Call now and then while a tuned conversion runs; takes microseconds. Keeps garbage in bounds as what is alive grows. */
-export function watchHeap(): void {
+/**
+ * Call now and then while a tuned conversion runs; takes microseconds. Keeps garbage in bounds once the image is not `small`
+ * any more: as far as V8 tells, buffers that wait to be collected are alive.
+ */
+export function watchHeap(small: boolean): void {
   if (percent === 0) return;
   const { used_heap_size: heap, external_memory: buffers } = getHeapStatistics();
-  setPercent(Math.min(GARBAGE_PERCENT, Math.ceil((GARBAGE_SIZE_MAX / (heap + buffers)) * 100)));
+  const bounded = Math.min(GARBAGE_PERCENT_LARGE, Math.ceil((GARBAGE_SIZE_MAX / (heap + buffers)) * 100));
+  setPercent(small ? GARBAGE_PERCENT : bounded);
   if (!newSpaceIsCapped && newSpaceSize() >= NEW_SPACE_SIZE_MAX) {
     newSpaceIsCapped = true;
     setFlagsFromString('--semi-space-growth-factor=1');
