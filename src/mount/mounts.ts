@@ -1,4 +1,5 @@
 // All mounts of this machine's state directory, and ending them.
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { daemonPaths } from '../store/paths.ts';
@@ -14,6 +15,8 @@ import { unmount } from './unmount.ts';
 const LIST: ApiCall = { method: 'GET', path: '/v1/mounts', timeoutMs: 5000 };
 const UNMOUNT_TIMEOUT_MS = 60_000;
 const END_WAIT_MS = 10_000;
+/** In which a keeper, where there is one, has started a daemon again. */
+const COMES_BACK_MS = 3000;
 const FOLLOW_INTERVAL_MS = 250;
 
 export type ListedMount =
@@ -95,29 +98,29 @@ export async function endAllMounts(options: {
   return results;
 }
 
+/** Whoever serves the mount ends it: the daemon that runs, or the one that the keeper starts in place of a dead one. */
 async function endRecorded(state: string, record: MountRecord, options: { readonly lazy: boolean }): Promise<void> {
-  if (isServed(record)) {
+  const path = `/v1/mounts/${record.id}/unmount`;
+  const call: ApiCall = { method: 'POST', path, body: options, timeoutMs: UNMOUNT_TIMEOUT_MS };
+  let current: MountRecord | undefined = record;
+  for (const end = Date.now() + END_WAIT_MS; Date.now() < end; await sleep(20)) {
+    current = readRecord(state, record.id);
+    if (current?.since !== record.since) return;
     // One that hangs is found out soon; one that answers may take its time to unmount.
     const answering = await daemonStatus(state).catch((error) => {
-      throw hasCode(error, 'IO') ? hung(record, error) : error;
+      throw hasCode(error, 'IO') ? hung(current ?? record, error) : error;
     });
-    const path = `/v1/mounts/${record.id}/unmount`;
-    const call: ApiCall = { method: 'POST', path, body: options, timeoutMs: UNMOUNT_TIMEOUT_MS };
     try {
       if (answering && (await callDaemon<object>(daemonPaths(state).socket, call))) return;
     } catch (error) {
-      if (!hasCode(error, 'NOT_MOUNTED')) throw error; // It ended by itself.
+      if (!hasCode(error, 'NOT_MOUNTED')) throw error; // It ended by itself, or is not taken over yet.
     }
-    await waitUntilGone(state, record);
+    const deadMs = END_WAIT_MS - (end - Date.now());
+    const comesBack = deadMs < COMES_BACK_MS && existsSync(daemonPaths(state).keeper);
+    if (!answering && !isServed(current) && !comesBack) break;
   }
+  if (current && isServed(current)) throw hung(current);
   if (readRecord(state, record.id)?.since === record.since) await cleanDead(state, record, options);
-}
-
-/** For a daemon that ends, or just died. */
-async function waitUntilGone(state: string, record: MountRecord): Promise<void> {
-  const gone = () => !isServed(record) || readRecord(state, record.id)?.since !== record.since;
-  for (const end = Date.now() + END_WAIT_MS; Date.now() < end; await sleep(20)) if (gone()) return;
-  throw hung(record);
 }
 
 function hung({ process: { pid }, mountpoint }: MountRecord, cause?: unknown): NaiadError {

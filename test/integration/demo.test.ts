@@ -113,8 +113,9 @@ test('where nothing can be mounted, the demo says why, after converting, and lea
   ...needs,
 }, async () => {
   const { tmp, env } = ownTmp('unmountable');
-  // A mount table of its own, in which there are hardly any devices.
-  const script = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"';
+  // A mount table of its own, in which there are hardly any devices, and nobody who may mount.
+  const script =
+    'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec setpriv --bounding-set=-sys_admin -- "$@"';
   const line = ['-m', 'sh', '-c', script, 'sh', process.execPath, NAIAD, 'demo', ...FAST];
   const { stdout, stderr } = await runTool('unshare', line, { env, okay: [13] });
   assert.equal(stdout, '');
