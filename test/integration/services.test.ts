@@ -6,11 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertReference } from '../../src/convert/convert-reference.ts';
 import { sha256Digest } from '../../src/format/oci/digest.ts';
-import { parseManifest } from '../../src/format/oci/manifest.ts';
-import { openBlob } from '../../src/registry/blobs.ts';
 import type { CredentialSource } from '../../src/registry/credentials.ts';
 import { deleteManifest, getManifest } from '../../src/registry/manifests.ts';
-import { registryReader } from '../../src/registry/reader.ts';
 import { Registry, type RegistryOptions } from '../../src/registry/transport.ts';
 import { uploadBlob } from '../../src/registry/upload.ts';
 import { copyReference } from '../../src/transport/copy.ts';
@@ -18,6 +15,7 @@ import { probeReference } from '../../src/transport/probe.ts';
 import { tagsOf } from '../../src/transport/tags.ts';
 import { type Emulator, startEmulator } from '../support/emulator/emulator.ts';
 import { SERVICES, type Service } from '../support/emulator/services.ts';
+import { readLazily } from '../support/read-lazily.ts';
 import { noise, smallImage, writeSmallLayout } from '../support/small-image.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -45,7 +43,7 @@ for (const service of SERVICES) {
       assert.deepEqual((await tagsOf(image, { registry })).tags, ['v1-naiad']);
     });
     await t.test('probe', () => checkProbe(service, emulator, image));
-    await t.test('read lazily', () => readLazily(host));
+    await t.test('read lazily', () => readLazily(host, registry, 0));
     await t.test('copy', async () => {
       const options = { source: { registry }, target: { registry } };
       const inside = await copyReference(image, `${host}/team/copy:v2`, { referrers: true }, {}, options);
@@ -100,25 +98,6 @@ async function checkProbe(service: Service, { host, storageHost }: Emulator, ima
     subject: referrers === undefined,
     deletion: deletion?.manifest === undefined,
   });
-}
-
-/** Ranges of the largest layer are what the whole of it has there. */
-async function readLazily(host: string): Promise<void> {
-  await using open = new Registry(host, registry);
-  const repository = 'team/app';
-  const { bytes } = await getManifest(open, { repository, selector: 'v1-naiad' });
-  const blob = parseManifest(bytes).layers.reduce((best, layer) => (layer.size > best.size ? layer : best));
-  const pieces: Uint8Array[] = [];
-  for await (const piece of await openBlob(open, repository, blob)) pieces.push(piece);
-  const whole = Buffer.concat(pieces);
-  const reader = registryReader(open, { repository, ...blob });
-  for (const [offset, size] of [
-    [0, 100],
-    [1234, 5678],
-    [whole.length - 10, 10],
-  ] as const) {
-    assert.deepEqual(Buffer.from(await reader.readAt({ offset, size })), whole.subarray(offset, offset + size));
-  }
 }
 
 test('services: a body that is too large for one request goes in parts, and so do those after it', async () => {
