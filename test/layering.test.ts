@@ -13,6 +13,7 @@ const RANKS = [
   ['store', 'cache', 'tar', 'keeper'],
   ['registry', 'registry-server'],
   ['transport'],
+  ['trace', 'ready'],
   ['convert', 'mount', 'look', 'bench', 'demo'],
   ['daemon'],
   ['cli'],

@@ -140,3 +140,12 @@ export const FETCH_RETRY_DELAY_MAX_MS = 5000;
 export const FETCH_REQUEST_SECONDS_MAX = 2;
 /** Without expiry in a signed address, it is used again for so long. */
 export const REDIRECT_LIFETIME_MS = 60_000;
+
+/** A trace file, decompressed. */
+export const TRACE_SIZE_MAX = 64 * MiB;
+/** First touches of chunks in one trace: 256 GiB at chunks of 1 MiB, and all that a start reads at 4 KiB. */
+export const TRACE_TOUCHES_MAX = 250_000;
+/** Recordings merged into one trace. */
+export const TRACE_RUNS_MAX = 1_000_000;
+/** A start that takes longer than a week is none. */
+export const TRACE_TIME_MAX_MS = 7 * 86_400_000;

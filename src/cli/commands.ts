@@ -109,6 +109,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/registry-serve.ts'),
   },
   {
+    name: 'trace show',
+    summary: 'Show the files of a trace, what they waited, and how much of it still applies',
+    load: () => import('./commands/trace-show.ts'),
+  },
+  {
     name: 'bench convert',
     summary: 'Measure how fast an image is converted',
     load: () => import('./commands/bench-convert.ts'),

@@ -7,6 +7,7 @@ import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { ChunkMapFile } from '../../src/cache/chunk-map-file.ts';
 import { createCompressor, digestOf } from '../../src/codec/codec.ts';
+import { formatTrace } from '../../src/format/trace/trace.ts';
 import { finishBlob } from '../../src/image/blob-writer.ts';
 import { ChunkTable } from '../../src/image/chunk-table.ts';
 import { type ChunkRef, chunkRef, makeDevice } from '../../src/image/tree.ts';
@@ -220,6 +221,32 @@ function documents(): void {
   );
 }
 
+function traces(): void {
+  const touch = {
+    path: '/d/f',
+    offset: 0,
+    size: 4096,
+    chunk: `blake3:${'ab'.repeat(32)}`,
+    atMs: 1.5,
+    waitMs: 2,
+    runs: 1,
+  };
+  const moved = { ...touch, path: '/d/\xff\\', offset: 4096, runs: 2, waitMs: 0 };
+  const whole = { path: '/many', offset: 0, atMs: 0, waitMs: 0, runs: 1 };
+  const [image, reference] = [`sha256:${'cd'.repeat(32)}`, 'localhost:5000/a:b'];
+  put(
+    'trace',
+    'ours',
+    formatTrace({ image, reference, runs: 2, readyMs: 3.25, cut: true, touches: [touch, moved, whole] }),
+  );
+  put('trace', 'list', '# paths\n/file\n/many/\n./d/e\n/\n');
+  put(
+    'trace',
+    'nydus',
+    '{"version":"v1","files":[{"path":"/file","ranges":[[0,4096],[8192,1]]},{"path":"/many","ranges":null}]}',
+  );
+}
+
 function chunkMap(): void {
   const path = join(SCRATCH, 'map');
   ChunkMapFile.create(path, mapIdentity, { dataInode: 5n, dataBirthNs: 6n }, MAP_BOOT_ID);
@@ -286,6 +313,7 @@ try {
   await layers();
   streams();
   documents();
+  traces();
   chunkMap();
   await archives();
   await nydus();

@@ -59,6 +59,16 @@ export class JsonReader {
     return value;
   }
 
+  /** A number from 0 to `max`, whole or not. */
+  optionalNumber(key: string, max: number): number | undefined {
+    const value = this.#own(key);
+    if (value == null) return undefined;
+    if (typeof value !== 'number' || !(value >= 0 && value <= max)) {
+      throw new Complaint(`${this.#at(key)} must be a number from 0 to ${max}`);
+    }
+    return value;
+  }
+
   object(key: string): JsonReader {
     return new JsonReader(this.#own(key), this.#at(key));
   }

@@ -6,6 +6,7 @@ import { chunkMapTarget } from './chunk-map.ts';
 import { challengeTarget, documentTarget, referenceTarget } from './documents.ts';
 import { layerTarget } from './layer.ts';
 import { chunkTarget, streamTarget } from './streams.ts';
+import { traceTarget } from './trace.ts';
 import { unpackTarget } from './unpack.ts';
 
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
@@ -20,6 +21,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   chunkMapTarget,
   archiveTarget,
   unpackTarget,
+  traceTarget,
 ];
 
 export function fuzzTarget(name: string): FuzzTarget {

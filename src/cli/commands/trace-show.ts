@@ -1,0 +1,77 @@
+// `naiad trace show`: what a trace holds, by file.
+import { formatSize } from '../../base/units.ts';
+import type { Trace } from '../../format/trace/trace.ts';
+import type { TraceSummary } from '../../trace/files.ts';
+import type { Staleness } from '../../trace/staleness.ts';
+import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { table } from '../table.ts';
+
+const FILES_DEFAULT = 40;
+
+export const command = defineCommand({
+  usage: 'trace show <trace>',
+  summary: 'Show the files of a trace, what they waited, and how much of it still applies',
+  examples: [
+    ['naiad trace show app.trace', 'Files in the order in which they were first touched'],
+    ['naiad trace show app.trace --image registry.example/app:2-naiad', 'How much of it helps the next version'],
+  ],
+  options: (parser) =>
+    registryFlags(
+      parser
+        .positional('trace', { type: 'string', demandOption: true, describe: 'Trace, or list of paths' })
+        .option('image', { type: 'string', requiresArg: true, describe: 'Match it against this image' })
+        .option('platform', { type: 'string', requiresArg: true, describe: 'OS/ARCH[/VARIANT] to take from an index' })
+        .option('files', { type: 'number', default: FILES_DEFAULT, describe: 'Files to list; 0 for all' }),
+    ),
+  async run(args, io) {
+    const { readTrace } = await import('../../trace/read-trace.ts');
+    const { summarise } = await import('../../trace/files.ts');
+    const trace = await readTrace(args.trace, io.signal);
+    let applied: Staleness | undefined;
+    if (args.image !== undefined) {
+      const { openConvertedImage } = await import('../../transport/image.ts');
+      const { staleness } = await import('../../trace/staleness.ts');
+      const options = { platform: args.platform, signal: io.signal, ...readRegistryFlags(args) };
+      await using image = await openConvertedImage(args.image, options);
+      applied = await staleness(trace, image, io.signal);
+    }
+    const { touches: _touches, ...head } = trace;
+    const shown = { ...head, ...summarise(trace), ...(applied && { applied }) };
+    const { describeApplied } = await import('../../trace/staleness.ts');
+    const staleLines = applied
+      ? [
+          `${applied.image}${applied.same ? ' (the image it was recorded of)' : ''}: ${describeApplied(applied)};`,
+          `  ${applied.chunks} chunks, ${formatSize(applied.bytes)}, ${formatSize(applied.storedBytes)} as stored`,
+          ...applied.missingPaths.map((path) => `  not there any more: ${path}`),
+        ]
+      : [];
+    io.result(shown, () => [...headLines(trace, shown), ...fileLines(shown, args.files), ...staleLines].join('\n'));
+  },
+});
+
+function headLines(trace: Trace, summary: TraceSummary): string[] {
+  const of = trace.reference ?? trace.image ?? 'no particular image';
+  const ready = trace.readyMs === undefined ? '' : `; ready after ${seconds(trace.readyMs)}`;
+  return [
+    `${of}: ${trace.runs} ${trace.runs === 1 ? 'run' : 'runs'}${ready}${trace.cut ? '; cut at the most a recording holds' : ''}`,
+    `${summary.touches} first touches of ${summary.files.length} files, ${formatSize(summary.bytes)}; ` +
+      `${summary.stalls} waited, ${seconds(summary.waitMs)} in all`,
+  ];
+}
+
+function fileLines({ files }: TraceSummary, filesMax: number): string[] {
+  const shown = filesMax > 0 ? files.slice(0, filesMax) : files;
+  const rows = shown.map(({ path, firstAtMs, bytes, stalls, waitMs }) => [
+    seconds(firstAtMs),
+    formatSize(bytes),
+    stalls === 0 ? '' : `${stalls} × ${seconds(waitMs / stalls)}`,
+    path === '' ? '(unknown)' : path,
+  ]);
+  const more = files.length - shown.length;
+  return [...table(['first', 'bytes', 'waited', 'file'], rows), ...(more > 0 ? [`… and ${more} more files`] : [])];
+}
+
+function seconds(ms: number): string {
+  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(ms / 1000).toFixed(2)} s`;
+}

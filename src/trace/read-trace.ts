@@ -1,0 +1,33 @@
+// Traces in files: plain or compressed with zstd or gzip, ours or a list of paths.
+import { createReadStream } from 'node:fs';
+import { TRACE_SIZE_MAX } from '../base/limits.ts';
+import { systemError } from '../base/system-error.ts';
+import { decompressStream } from '../codec/stream.ts';
+import { parseTrace } from '../format/trace/path-list.ts';
+import { type Trace, tooLong } from '../format/trace/trace.ts';
+
+/** @throws NaiadError TRACE_INVALID, TRACE_UNSUPPORTED, LIMIT_EXCEEDED, ARCHIVE_INVALID, PATH_NOT_FOUND, IO */
+export async function readTrace(file: string, signal?: AbortSignal): Promise<Trace> {
+  return await parseTraceStream(openedFile(file), signal);
+}
+
+/** As `readTrace`, of bytes from elsewhere. */
+export async function parseTraceStream(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<Trace> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of decompressStream(bytes, { signal })) {
+    size += piece.length;
+    // A small file can decompress to a very large one.
+    if (size > TRACE_SIZE_MAX) throw tooLong(`more than ${TRACE_SIZE_MAX} bytes`, `${TRACE_SIZE_MAX}`);
+    pieces.push(piece);
+  }
+  return parseTrace(Buffer.concat(pieces));
+}
+
+async function* openedFile(file: string): AsyncIterable<Uint8Array> {
+  try {
+    yield* createReadStream(file);
+  } catch (error) {
+    throw systemError(error, `trace ${file}`);
+  }
+}
