@@ -259,10 +259,11 @@ async function probeManifests(registry: Registry, repository: string, signal: Ab
         if (!isListed) throw new NaiadError('REGISTRY_PROTOCOL', 'accepted, not listed: the fallback tag is needed');
       })
     : none;
-  // What names others goes before them.
-  const deleted = await Promise.all(
-    pushed.map((digest) => deleteManifest(registry, { repository, selector: digest }, signal)),
-  );
+  // One after the other: what an index still names may not be deleted (zot).
+  const deleted: boolean[] = [];
+  for (const digest of pushed) {
+    deleted.push(await deleteManifest(registry, { repository, selector: digest }, signal));
+  }
   const deletion: Finding =
     deleted.length > 0 && deleted.every(Boolean) ? { works: true } : { works: false, detail: 'what was pushed stays' };
   return { convertedLayers, indexWithFeatures, subject, deletion };

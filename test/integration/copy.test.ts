@@ -12,9 +12,9 @@ import { uploadBlob } from '../../src/registry/upload.ts';
 import { startRegistry } from '../../src/registry-server/start.ts';
 import { copyReference } from '../../src/transport/copy.ts';
 import { tagsOf } from '../../src/transport/tags.ts';
-import { every, program, type Requirement } from '../support/requires.ts';
+import { every, program } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
-import { dockerRegistry, startDockerRegistry } from '../support/servers.ts';
+import { SERVER_KINDS, type ServerKind } from '../support/server-kinds.ts';
 import { noise, smallImage, writeSmallLayout } from '../support/small-image.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -53,12 +53,12 @@ async function fill(host: string) {
   return { index, images, note, first };
 }
 
-const targets: readonly (readonly [name: string, requires: Requirement, start: typeof startDockerRegistry])[] = [
-  ['docker-registry', dockerRegistry(), startDockerRegistry],
-  [
-    'the embedded registry',
-    { skip: false },
-    async () => {
+const targets: readonly Pick<ServerKind, 'name' | 'requires' | 'start'>[] = [
+  ...SERVER_KINDS,
+  {
+    name: 'the embedded registry',
+    requires: { skip: false },
+    async start() {
       const dir = temporaryDir('registry');
       const server = await embedded(dir.path);
       return {
@@ -69,13 +69,13 @@ const targets: readonly (readonly [name: string, requires: Requirement, start: t
         },
       };
     },
-  ],
+  },
 ];
-for (const [name, requires, start] of targets) {
+for (const { name, requires, start } of targets) {
   test(`copy: an index with all it names and what refers to it, to ${name}`, requires, async () => {
     using dir = temporaryDir('copy');
     await using from = await embedded(dir.path);
-    await using to = await start();
+    await using to = await start({});
     const { index, images, note, first } = await fill(from.host);
     const target = `${to.host}/other/app:v2`;
     const options = { allPlatforms: true, referrers: true };

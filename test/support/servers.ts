@@ -17,7 +17,8 @@ export interface TestRegistry extends AsyncDisposable {
   readonly root: string;
 }
 
-export interface DockerRegistryOptions {
+/** How a registry is set up; each of them is a program of its own, or `docker-registry` when nothing is said. */
+export interface ServerOptions {
   /** Asks for Basic authentication with this one account. */
   readonly account?: { readonly user: string; readonly password: string } | undefined;
   /** Asks for tokens of this server; `certificate` is the path of what signed them. */
@@ -46,23 +47,46 @@ export function bcrypt(): Requirement {
   });
 }
 
-function bcryptHash(password: string): string {
+/** As htpasswd files hold it. */
+export function bcryptHash(password: string): string {
   const salt = `$2y$05$${randomBytes(16).toString('hex').slice(0, 21)}u`;
   return execFileSync('perl', ['-e', 'print crypt($ARGV[0], $ARGV[1])', '--', password, salt], { encoding: 'utf8' });
 }
 
-/** Starts `docker-registry` and waits until it answers. */
-export async function startDockerRegistry(options: DockerRegistryOptions = {}): Promise<TestRegistry> {
+/** Starts Debian's `docker-registry` and waits until it answers. */
+export async function startDockerRegistry(options: ServerOptions = {}): Promise<TestRegistry> {
+  return await startDistribution('docker-registry', options);
+}
+
+/** Starts Distribution: `docker-registry` is its version 2 as Debian has it, `registry` the name it has from its makers. */
+export async function startDistribution(
+  program: 'docker-registry' | 'registry',
+  options: ServerOptions,
+): Promise<TestRegistry> {
+  return await startServer(options, (root, host) => {
+    const config = join(root, 'config.yml');
+    writeFileSync(config, dockerRegistryConfig(root, host, options));
+    return [program, 'serve', config];
+  });
+}
+
+/** Starts what `command` names, given a directory for its files and its address, and waits until it answers. */
+export async function startServer(
+  { tls }: ServerOptions,
+  command: (root: string, host: string, port: number) => readonly [program: string, ...string[]],
+): Promise<TestRegistry> {
   const root = mkdtempSync(join(tmpdir(), 'naiad-test-registry-'));
   const port = await freePort();
   const host = `127.0.0.1:${port}`;
-  const config = join(root, 'config.yml');
-  writeFileSync(config, dockerRegistryConfig(root, host, options));
-  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const [program, ...args] = command(root, host, port);
+  const env = { ...process.env, OTEL_TRACES_EXPORTER: 'none' };
+  const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    log = (log + text).slice(-4000);
-  });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      log = (log + text).slice(-4000);
+    });
+  }
   const exited = once(child, 'exit');
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) {
@@ -71,19 +95,19 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
     }
     rmSync(root, { recursive: true, force: true });
   };
-  const url = `${options.tls ? 'https' : 'http'}://${host}`;
+  const url = `${tls ? 'https' : 'http'}://${host}`;
   try {
     const gone = () => child.exitCode !== null;
-    if (options.tls) await waitUntilListens(port, gone);
+    if (tls) await waitUntilListens(port, gone);
     else await waitUntilAnswers(url, gone);
   } catch (error) {
     await stop();
-    throw new Error(`docker-registry did not start: ${log}`, { cause: error });
+    throw new Error(`${program} did not start: ${log}`, { cause: error });
   }
   return { host, url, root: join(root, 'data'), [Symbol.asyncDispose]: stop };
 }
 
-function dockerRegistryConfig(root: string, host: string, options: DockerRegistryOptions): string {
+function dockerRegistryConfig(root: string, host: string, options: ServerOptions): string {
   const lines = [
     'version: 0.1',
     'log: { level: warn }',
@@ -108,7 +132,7 @@ function dockerRegistryConfig(root: string, host: string, options: DockerRegistr
   return `${lines.join('\n')}\n`;
 }
 
-function tlsConfig(tls: DockerRegistryOptions['tls']): string {
+function tlsConfig(tls: ServerOptions['tls']): string {
   if (!tls) return '';
   const clients = tls.clientAuthority ? `, clientcas: ["${tls.clientAuthority}"]` : '';
   return `, tls: { certificate: "${tls.certificate}", key: "${tls.key}"${clients} }`;

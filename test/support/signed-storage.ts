@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,8 +18,11 @@ export interface SignedStorage extends AsyncDisposable {
   readonly host: string;
   /** Addresses that were signed. */
   signed(): number;
-  /** Begins to hand out the files below `root`, once the registry has a place for them. */
-  start(root: string): Promise<void>;
+  /**
+   * Begins to hand out the files below `root`, once the registry has a place for them. With `before`, the address of a
+   * registry that sends nobody elsewhere itself, nginx also stands before that one and does; its address is the result's.
+   */
+  start(root: string, before?: string): Promise<string>;
 }
 
 const SECRET = 'test';
@@ -30,16 +33,22 @@ export async function startSignedStorage(lifetimeSec: number): Promise<SignedSto
   const port = await freePort();
   const host = `127.0.0.1:${port}`;
   let signed = 0;
+  let files = '/';
   const signer = createServer((message, response) => {
     signed++;
     const path = new URL(String(message.url), 'http://x').pathname;
+    if (!existsSync(join(files, path))) {
+      response.writeHead(404).end();
+      return;
+    }
     const until = Math.floor(Date.now() / 1000) + lifetimeSec;
     const md5 = createHash('md5').update(`${until}${path} ${SECRET}`).digest('base64url');
     response.writeHead(307, { location: `http://${host}${path}?md5=${md5}&expires=${until}` }).end();
   });
   signer.listen(0, '127.0.0.1');
   await once(signer, 'listening');
-  const config = (root: string) => `
+  const signerHost = `127.0.0.1:${(signer.address() as AddressInfo).port}`;
+  const config = (root: string, servers: string) => `
     daemon off; worker_processes 1; pid ${directory}/pid; error_log ${directory}/error.log; user root;
     events { worker_connections 64; }
     http {
@@ -56,14 +65,17 @@ export async function startSignedStorage(lifetimeSec: number): Promise<SignedSto
           root ${root};
         }
       }
+      ${servers}
     }`;
   let stop = async () => {};
   return {
-    url: `http://127.0.0.1:${(signer.address() as AddressInfo).port}`,
+    url: `http://${signerHost}`,
     host,
     signed: () => signed,
-    async start(root: string) {
-      writeFileSync(join(directory, 'nginx.conf'), config(root));
+    async start(root, before) {
+      files = root;
+      const frontHost = `127.0.0.1:${await freePort()}`;
+      writeFileSync(join(directory, 'nginx.conf'), config(root, before ? front(frontHost, before, signerHost) : ''));
       const child = spawn('nginx', ['-p', directory, '-c', join(directory, 'nginx.conf')], { stdio: 'ignore' });
       const exited = once(child, 'exit');
       stop = async () => {
@@ -71,6 +83,7 @@ export async function startSignedStorage(lifetimeSec: number): Promise<SignedSto
         await exited;
       };
       await listens(port, () => child.exitCode !== null);
+      return frontHost;
     },
     async [Symbol.asyncDispose]() {
       await stop();
@@ -79,6 +92,27 @@ export async function startSignedStorage(lifetimeSec: number): Promise<SignedSto
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Who may come in is asked of the registry; who may then reads blobs at the signer's. */
+function front(host: string, registry: string, signer: string): string {
+  return `
+      map $request_method $reads { default 0; GET 1; HEAD 1; }
+      server {
+        listen ${host};
+        client_max_body_size 0; proxy_request_buffering off; proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        location = /allowed {
+          internal; proxy_pass http://${registry}/v2/; proxy_pass_request_body off; proxy_set_header Content-Length "";
+        }
+        location ~ "^/v2/(?<name>.+)/blobs/sha256:(?<hex>[0-9a-f]{64})$" {
+          auth_request /allowed;
+          set $target http://${registry}$request_uri;
+          if ($reads) { set $target http://${signer}/$name/blobs/sha256/$hex; }
+          proxy_pass $target;
+        }
+        location / { proxy_pass http://${registry}; }
+      }`;
 }
 
 async function listens(port: number, gone: () => boolean): Promise<void> {
