@@ -10,7 +10,7 @@ const RANKS = [
   ['native', 'codec', 'chunk'],
   ['image'],
   ['backend'],
-  ['store', 'cache', 'tar', 'keeper'],
+  ['store', 'cache', 'tar', 'keeper', 'container'],
   ['registry', 'registry-server'],
   ['transport'],
   ['trace', 'ready'],

@@ -1,5 +1,5 @@
 // What a container needs to know of a mounted image besides its files.
-import { isPlainRoot, resolveUser } from './container-user.ts';
+import { isPlainRoot, resolveUser } from '../container/container-user.ts';
 import type { ContainerFacts } from './mount-api.ts';
 import type { ServedMount } from './serve.ts';
 import { readSmallFile } from './small-file.ts';

@@ -6,11 +6,11 @@ import { delimiter, dirname, join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import { formatSize, GiB } from '../base/units.ts';
+import { findRuntime } from '../container/runtime.ts';
 import { keeperProgram } from '../native/keeper.ts';
 import { loadAddon } from '../native/load.ts';
 import { stateDir } from '../store/paths.ts';
 import { type DriverReason, driverReasons } from './drivers.ts';
-import { findRuntime } from './runtime.ts';
 import { daemonStatus } from './start.ts';
 import { stateRoot } from './state-root.ts';
 

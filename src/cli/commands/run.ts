@@ -1,9 +1,9 @@
 import { isatty } from 'node:tty';
 import { NaiadError } from '../../base/errors.ts';
 import { formatSize } from '../../base/units.ts';
+import { RUNTIME_NAMES } from '../../container/runtime.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import type { RunOutcome } from '../../mount/run-container.ts';
-import { RUNTIME_NAMES } from '../../mount/runtime.ts';
 import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
 import { defineCommand } from '../command.ts';
 import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
@@ -54,7 +54,7 @@ export const command = defineCommand({
       .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
       .option('stats', { type: 'boolean', default: false, describe: 'Tell what the start took and fetched' }),
   async run(args, io) {
-    const { parseEnv, parseVolume } = await import('../../mount/container-config.ts');
+    const { parseEnv, parseVolume } = await import('../../container/container-config.ts');
     const { runContainer } = await import('../../mount/run-container.ts');
     if (args.tty && !isatty(0)) {
       throw new NaiadError('USAGE', '--tty needs a terminal, and stdin is none', { hint: 'Leave out --tty.' });

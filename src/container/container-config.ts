@@ -20,7 +20,8 @@ export interface ContainerOptions {
   readonly workdir?: string | undefined;
   readonly user: ContainerUser;
   readonly volumes: readonly Volume[];
-  readonly net: 'host' | 'none';
+  /** A path names the network namespace to join. */
+  readonly net: 'host' | 'none' | { readonly path: string };
   readonly readOnly: boolean;
   readonly tty: boolean;
   readonly hostname: string;
@@ -119,9 +120,10 @@ export function containerConfig(options: ContainerOptions): object {
     hostname: options.hostname,
     mounts: [...MOUNTS, ...options.volumes.map(volumeMount)],
     linux: {
-      namespaces: ['pid', 'ipc', 'uts', 'mount', 'cgroup', ...(net === 'none' ? ['network'] : [])].map((type) => ({
-        type,
-      })),
+      namespaces: [
+        ...['pid', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
+        ...(net === 'host' ? [] : [{ type: 'network', ...(net !== 'none' && { path: net.path }) }]),
+      ],
       resources: { devices: [{ allow: false, access: 'rwm' }] },
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READONLY_PATHS,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commandLine, containerConfig, parseEnv, parseVolume } from '../../../src/mount/container-config.ts';
-import { resolveUser } from '../../../src/mount/container-user.ts';
+import { commandLine, containerConfig, parseEnv, parseVolume } from '../../../src/container/container-config.ts';
+import { resolveUser } from '../../../src/container/container-user.ts';
 
 const FILES = {
   passwd: [
@@ -110,4 +110,16 @@ test('container config: defaults under the image under the user', () => {
     options: ['rbind', 'rprivate', 'ro'],
   });
   assert.ok(document.linux.namespaces.some(({ type }) => type === 'network'));
+});
+
+test('container config: a network namespace can be given by its path', () => {
+  const document = (net: 'host' | { path: string }) =>
+    containerConfig({
+      ...{ config: { Cmd: ['x'] }, command: [], env: [], volumes: [], readOnly: false, tty: false },
+      ...{ user: resolveUser('', { passwd: undefined, group: undefined }), net, hostname: 'name', rootfs: '/r' },
+    }) as { linux: { namespaces: { type: string; path?: string }[] } };
+  const ofNetwork = (net: 'host' | { path: string }) =>
+    document(net).linux.namespaces.filter(({ type }) => type === 'network');
+  assert.deepEqual(ofNetwork({ path: '/proc/7/ns/net' }), [{ type: 'network', path: '/proc/7/ns/net' }]);
+  assert.deepEqual(ofNetwork('host'), []);
 });
