@@ -124,6 +124,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/bench-read.ts'),
   },
   {
+    name: 'bench registry',
+    summary: 'Measure pushes and ranged reads, against skopeo and wrk',
+    load: () => import('./commands/bench-registry.ts'),
+  },
+  {
     name: 'demo',
     summary: 'Show all of it on an image made of this machine’s own Node',
     load: () => import('./commands/demo.ts'),

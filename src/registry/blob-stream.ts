@@ -72,7 +72,7 @@ async function resolved(registry: Registry, asked: Call, address: SignedAddress)
 
 async function* piecesOf(registry: Registry, response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   try {
-    for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+    for await (const piece of response.body) {
       registry.stats.bytesReceived += piece.length;
       yield piece;
     }

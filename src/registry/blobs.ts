@@ -90,7 +90,7 @@ async function* resumed(
   let skip = 0;
   for (;;) {
     try {
-      for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+      for await (const piece of response.body) {
         const rest = piece.subarray(Math.min(piece.length, skip));
         skip -= piece.length - rest.length;
         if (rest.length === 0) continue;
@@ -159,7 +159,8 @@ export async function readBlobRange(
         const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
         throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted, the registry has ${total}`);
       }
-      const target = new Uint8Array(range.size);
+      // Every byte of it is written before it is handed out.
+      const target = Buffer.allocUnsafeSlow(range.size);
       if (response.status === 206) checkContentRange(response, range, name.size, what);
       else refuseLongSkip(registry, response, range, what);
       await fillFromBody(response, target, { skip: response.status === 206 ? 0 : range.offset, what, onBytes });

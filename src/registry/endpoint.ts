@@ -34,6 +34,8 @@ export class Endpoint implements AsyncDisposable {
   readonly authenticator: Authenticator;
   readonly #options: EndpointOptions;
   readonly #pools = new Map<string, Dispatcher>();
+  /** The same, found quickly. */
+  readonly #poolsByOrigin = new Map<string, Dispatcher>();
   #restsUntilMs = 0;
 
   private constructor(options: EndpointOptions, tls: TlsOptions) {
@@ -94,6 +96,12 @@ export class Endpoint implements AsyncDisposable {
   }
 
   #pool(url: URL, tls: TlsOptions): Dispatcher {
+    const known = this.#poolsByOrigin.get(url.origin) ?? this.#open(url, tls);
+    this.#poolsByOrigin.set(url.origin, known);
+    return known;
+  }
+
+  #open(url: URL, tls: TlsOptions): Dispatcher {
     const proxy = proxyFor(url);
     const isOwn = url.origin === this.url.origin;
     const key = `${proxy?.href ?? ''} ${isOwn} ${url.protocol}`;

@@ -1,8 +1,8 @@
 // One HTTP request and its answer, as every layer of the registry client sees it. Authentication, redirects and the
 // network itself are each an `Exchange`; the outer ones call the inner ones.
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Readable } from 'node:stream';
 import { NaiadError } from '../base/errors.ts';
+import { KiB } from '../base/units.ts';
 
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -32,11 +32,19 @@ export interface HttpResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   /** Read it whole or `discard` it, else its connection stays taken. */
-  readonly body: Readable;
+  readonly body: ResponseBody;
   /** What answered: differs from the request's after a redirect. */
   readonly url: URL;
-  /** Reads a short rest so that the connection can be used again, cuts a long one off. */
-  drop(): void;
+}
+
+/** For one reader. Leaving the loop ends the connection, unless all has come. */
+export interface ResponseBody extends AsyncIterable<Uint8Array> {
+  /** Nothing more comes: it has ended, broken off, or was given up. */
+  readonly isOver: boolean;
+  /** Gives it up, and its connection with it. */
+  destroy(): void;
+  /** Gives it up, but reads a rest of at most `sizeMax` bytes, so that the connection can be used again. */
+  drop(sizeMax: number): void;
 }
 
 export type Exchange = (request: HttpRequest) => Promise<HttpResponse>;
@@ -47,9 +55,12 @@ export function headerOf(response: HttpResponse, name: string): string | undefin
   return Array.isArray(value) ? value[0] : value;
 }
 
+/** A longer rest costs more than a new connection. */
+const REST_SIZE_MAX = 64 * KiB;
+
 /** Gives an answer up without looking at its body, or at the rest of it. */
 export function discard(response: HttpResponse): void {
-  if (!response.body.readableEnded && !response.body.destroyed) response.drop();
+  if (!response.body.isOver) response.body.drop(REST_SIZE_MAX);
 }
 
 /**
@@ -60,7 +71,7 @@ export async function readBody(response: HttpResponse, sizeMax: number, what: st
   const pieces: Uint8Array[] = [];
   let size = 0;
   // Leaving the loop early destroys the body.
-  for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+  for await (const piece of response.body) {
     size += piece.length;
     if (size > sizeMax) throw new NaiadError('LIMIT_EXCEEDED', `${what}: more than ${sizeMax} bytes`);
     pieces.push(piece);

@@ -1,41 +1,76 @@
 // The innermost exchange: undici, and what its failures mean to a user.
-import { type Dispatcher, request as undiciRequest } from 'undici';
+import type { Dispatcher } from 'undici';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { REGISTRY_IDLE_TIMEOUT_MS } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { KiB } from '../base/units.ts';
-import { displayUrl, type Exchange, type HttpRequest } from './exchange.ts';
-
-/** A longer rest costs more than a new connection. */
-const REST_SIZE_MAX = 64 * KiB;
+import { displayUrl, type Exchange, type HttpRequest, type HttpResponse } from './exchange.ts';
+import { ReceivedBody } from './received-body.ts';
 
 /** Sends requests as they are: nothing is followed, retried or added but a name of ours. */
 export function throughNetwork(pool: Dispatcher): Exchange {
   return async (request) => {
     try {
-      const answer = await undiciRequest(request.url, {
-        dispatcher: pool,
-        method: request.method,
-        headers: headersOf(request),
-        body: request.body ? (request.body.open() as Uint8Array) : null,
-        signal: request.signal ?? null,
-        headersTimeout: request.headersTimeoutMs ?? REGISTRY_IDLE_TIMEOUT_MS,
-        bodyTimeout: REGISTRY_IDLE_TIMEOUT_MS,
-      });
-      // A body that is given up reports its own end as an error; whoever reads it gets errors from the reading.
-      answer.body.on('error', () => {});
-      return {
-        status: answer.statusCode,
-        headers: answer.headers,
-        body: answer.body,
-        url: request.url,
-        drop: () => void answer.body.dump({ limit: REST_SIZE_MAX }).catch(() => {}),
-      };
+      throwIfAborted(request.signal);
+      return await new Promise<HttpResponse>((resolve, reject) => dispatch(pool, request, resolve, reject));
     } catch (error) {
       throw networkFailure(error, request);
     }
   };
+}
+
+function dispatch(
+  pool: Dispatcher,
+  request: HttpRequest,
+  resolve: (response: HttpResponse) => void,
+  reject: (error: unknown) => void,
+): void {
+  const { url, signal } = request;
+  let control: Dispatcher.DispatchController | undefined;
+  let body: ReceivedBody | undefined;
+  const onAbort = () => {
+    // A request that has no connection yet is not waited for: it is refused as soon as it gets one.
+    reject(signal?.reason);
+    control?.abort(asError(signal?.reason));
+  };
+  const onOver = () => signal?.removeEventListener('abort', onAbort);
+  signal?.addEventListener('abort', onAbort);
+  pool.dispatch(
+    {
+      ...{
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method: request.method,
+        headers: headersOf(request),
+      },
+      body: request.body ? (request.body.open() as Uint8Array) : null,
+      headersTimeout: request.headersTimeoutMs ?? REGISTRY_IDLE_TIMEOUT_MS,
+      bodyTimeout: REGISTRY_IDLE_TIMEOUT_MS,
+    },
+    {
+      onRequestStart(started) {
+        control = started;
+        if (signal?.aborted) started.abort(asError(signal.reason));
+      },
+      onResponseStart(started, status, headers) {
+        // 1xx announce another answer.
+        if (status < 200) return;
+        body = new ReceivedBody(started, onOver);
+        resolve({ status, headers, url, body });
+      },
+      onResponseData: (_, piece) => body?.push(piece),
+      onResponseEnd: () => body?.end(),
+      onResponseError(_, error) {
+        onOver();
+        body?.end(error);
+        reject(error);
+      },
+    },
+  );
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new NaiadError('CANCELED', 'interrupted');
 }
 
 function headersOf(request: HttpRequest): Record<string, string> {

@@ -63,7 +63,7 @@ export async function fillFromBody(
   const { skip, what, onBytes } = options;
   let dropped = 0;
   let filled = 0;
-  for await (const piece of response.body as AsyncIterable<Uint8Array>) {
+  for await (const piece of response.body) {
     onBytes(piece.length);
     const rest = piece.subarray(Math.min(piece.length, skip - dropped));
     dropped += piece.length - rest.length;
