@@ -5,7 +5,13 @@ import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { hasCode, NaiadError } from '../base/errors.ts';
-import { KEEPER_STATE_SIZE, type KeeperJournalHeader } from '../format/keeper/records.ts';
+import {
+  KEEPER_STATE_SIZE,
+  type KeeperJournalHeader,
+  type KeeperReport,
+  keeperReport,
+} from '../format/keeper/records.ts';
+import { viewOf } from '../format/record.ts';
 import { closeDescriptors, duplicateOver, memoryFile } from '../native/descriptors.ts';
 import { KeeperChannel } from './channel.ts';
 import { type PendingEvent, pendingEvents, readJournalHeader } from './journal.ts';
@@ -338,6 +344,14 @@ export async function stopKeeper(socketPath: string): Promise<boolean> {
   if (!channel) return false;
   await channel.demand('stop', { error: 1 });
   return true;
+}
+
+/** What the keeper tells anybody: is there a daemon, and will there be one. Undefined when there is no keeper, or one that
+ *  does not tell. @throws NaiadError KEEPER_LOST when it ends at this moment. */
+export async function askKeeper(socketPath: string): Promise<KeeperReport | undefined> {
+  using channel = KeeperChannel.connect(socketPath);
+  const answer = await channel?.call('report');
+  return answer?.errno === undefined && answer ? keeperReport.read(viewOf(answer.state), 0) : undefined;
 }
 
 /** Says hello to a keeper that was just started, as soon as it listens. */

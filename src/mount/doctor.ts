@@ -11,7 +11,7 @@ import { keeperProgram } from '../native/keeper.ts';
 import { loadAddon } from '../native/load.ts';
 import { stateDir } from '../store/paths.ts';
 import { type DriverReason, driverReasons } from './drivers.ts';
-import { daemonStatus } from './start.ts';
+import { daemonStatus } from './find-daemon.ts';
 import { stateRoot } from './state-root.ts';
 
 /** `ok`: as good as it gets. `warn`: something works less well, or not at all for some uses. `fail`: nothing can be mounted. */

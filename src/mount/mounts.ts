@@ -1,22 +1,21 @@
 // All mounts of this machine's state directory, and ending them.
-import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { daemonPaths } from '../store/paths.ts';
+import { awaitDaemon } from './find-daemon.ts';
 import { type ApiCall, callDaemon, type MountStatus } from './mount-api.ts';
 import { isServed, listRecords, type MountRecord, mountIdOf, readRecord } from './mount-record.ts';
 import { isOurs, mountAt } from './mount-table.ts';
 import { resolveMountpoint } from './mountpoint.ts';
 import { cleanDead, forgetGone } from './recover.ts';
-import { daemonStatus } from './start.ts';
 import { stateRoot } from './state-root.ts';
 import { unmount } from './unmount.ts';
 
 const LIST: ApiCall = { method: 'GET', path: '/v1/mounts', timeoutMs: 5000 };
 const UNMOUNT_TIMEOUT_MS = 60_000;
 const END_WAIT_MS = 10_000;
-/** In which a keeper, where there is one, has started a daemon again. */
-const COMES_BACK_MS = 3000;
+/** `status` says that a daemon is not back yet rather than wait longer for it. */
+const STATUS_WAIT_MS = 10_000;
 const FOLLOW_INTERVAL_MS = 250;
 
 export type ListedMount =
@@ -28,13 +27,13 @@ export type ListedMount =
 export async function listMounts(): Promise<ListedMount[]> {
   const state = stateRoot();
   forgetGone(state);
-  const served = await ask(state);
+  const served = listRecords(state).length > 0 ? await ask(state) : undefined;
   return listRecords(state).map((mount) => {
     const hint = `naiad umount ${mount.mountpoint}`;
-    if (!isServed(mount)) return { state: 'dead', mount, hint };
-    if (!mount.ready) return { state: 'starting', mount, hint };
     const status = served?.find(({ mount: { id } }) => id === mount.id);
     if (status) return { state: 'serving', ...status };
+    if (!isServed(mount)) return { state: 'dead', mount, hint };
+    if (!mount.ready) return { state: 'starting', mount, hint };
     return { state: 'hung', mount, hint: `kill -9 ${mount.process.pid}; ${hint}` };
   });
 }
@@ -44,9 +43,10 @@ export async function mountStatus(state: string, id: string): Promise<MountStatu
   return (await ask(state))?.find(({ mount }) => mount.id === id);
 }
 
-/** What the daemon serves; undefined when there is none, or it does not answer. */
+/** What the daemon serves, one that takes over when it has; undefined when there is none, or it does not answer. */
 async function ask(state: string): Promise<readonly MountStatus[] | undefined> {
   try {
+    await awaitDaemon(state, STATUS_WAIT_MS);
     return await callDaemon<MountStatus[]>(daemonPaths(state).socket, LIST);
   } catch (error) {
     if (error instanceof NaiadError) return undefined;
@@ -102,25 +102,29 @@ export async function endAllMounts(options: {
 async function endRecorded(state: string, record: MountRecord, options: { readonly lazy: boolean }): Promise<void> {
   const path = `/v1/mounts/${record.id}/unmount`;
   const call: ApiCall = { method: 'POST', path, body: options, timeoutMs: UNMOUNT_TIMEOUT_MS };
-  let current: MountRecord | undefined = record;
+  const current = () => {
+    const found = readRecord(state, record.id);
+    return found?.since === record.since ? found : undefined;
+  };
   for (const end = Date.now() + END_WAIT_MS; Date.now() < end; await sleep(20)) {
-    current = readRecord(state, record.id);
-    if (current?.since !== record.since) return;
+    if (!current()) return;
     // One that hangs is found out soon; one that answers may take its time to unmount.
-    const answering = await daemonStatus(state).catch((error) => {
-      throw hasCode(error, 'IO') ? hung(current ?? record, error) : error;
+    const answering = await awaitDaemon(state).catch((error) => {
+      throw hasCode(error, 'IO') ? hung(current() ?? record, error) : error;
     });
+    if (!answering) break;
     try {
-      if (answering && (await callDaemon<object>(daemonPaths(state).socket, call))) return;
+      if (await callDaemon<object>(daemonPaths(state).socket, call)) return;
     } catch (error) {
-      if (!hasCode(error, 'NOT_MOUNTED')) throw error; // It ended by itself, or is not taken over yet.
+      if (!hasCode(error, 'NOT_MOUNTED')) throw error;
     }
-    const deadMs = END_WAIT_MS - (end - Date.now());
-    const comesBack = deadMs < COMES_BACK_MS && existsSync(daemonPaths(state).keeper);
-    if (!answering && !isServed(current) && !comesBack) break;
+    // It ended by itself, or it is nobody's.
+    const left = current();
+    if (left && !isServed(left)) break;
   }
-  if (current && isServed(current)) throw hung(current);
-  if (readRecord(state, record.id)?.since === record.since) await cleanDead(state, record, options);
+  const left = current();
+  if (left && isServed(left)) throw hung(left);
+  if (left) await cleanDead(state, left, options);
 }
 
 function hung({ process: { pid }, mountpoint }: MountRecord, cause?: unknown): NaiadError {

@@ -6,10 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import { isAlive } from '../base/process-identity.ts';
+import { isAlive, type ProcessIdentity } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
 import { readOwner } from '../store/owner-lock.ts';
 import { daemonPaths } from '../store/paths.ts';
+import { awaitDaemon, DAEMON_STATUS } from './find-daemon.ts';
 import { type ApiCall, callDaemon, type DaemonStatus, type MountStatus } from './mount-api.ts';
 import { isServed, mountIdOf, readRecord } from './mount-record.ts';
 import { absoluteRequest, type MountRequest } from './mount-request.ts';
@@ -23,13 +24,11 @@ import { decodeError, type WireError } from './wire-error.ts';
 export type DaemonOutcome = { readonly ready: true } | { readonly busy: true } | { readonly error: WireError };
 
 const DAEMON_MAIN = fileURLToPath(new URL('../daemon/daemon-main.js', import.meta.url));
-const STATUS: ApiCall = { method: 'GET', path: '/v1/daemon', timeoutMs: 5000 };
 /** Daemons may end, and others be starting, while we look. */
 const ATTEMPTS_MAX = 5;
 const ATTEMPT_PAUSE_MS = 50;
 const CANCEL_WAIT_MS = 15_000;
 const STOP_WAIT_MS = 30_000;
-const SUCCESSOR_WAIT_MS = 1000;
 /** Seconds: long enough for a next command, short enough not to stay behind. */
 const IDLE_SEC_DEFAULT = 60;
 
@@ -43,11 +42,6 @@ export interface DaemonSettings {
     /** daemon.log of the state directory when left out. */
     readonly file?: string | undefined;
   };
-}
-
-/** The daemon of `state`, if one answers. @throws NaiadError IO when it hangs. */
-export async function daemonStatus(state: string): Promise<DaemonStatus | undefined> {
-  return await callDaemon<DaemonStatus>(daemonPaths(state).socket, STATUS);
 }
 
 /** Asks the daemon of `state`; one is started first if none runs. @throws NaiadError DAEMON_FAILED, what it answers. */
@@ -65,7 +59,7 @@ export async function askDaemon<T>(state: string, call: ApiCall): Promise<T> {
 /** Starts the daemon of `state` unless one runs. @throws NaiadError DAEMON_FAILED, DAEMON_RUNNING. */
 export async function ensureDaemon(state: string): Promise<DaemonStatus> {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const status = await daemonStatus(state);
+    const status = await awaitDaemon(state);
     if (status && sharesMounts(status)) return status;
     // One that has nothing to do there makes room.
     if (status) await stopDaemon();
@@ -135,10 +129,10 @@ export function daemonRunning(pid: number, state: string): NaiadError {
   });
 }
 
-/** The daemon of this state directory. @throws NaiadError DAEMON_MISSING. */
+/** The daemon of this state directory; one that is on its way is waited for. @throws NaiadError DAEMON_MISSING. */
 export async function runningDaemon(): Promise<DaemonStatus> {
   const state = stateRoot();
-  const status = await daemonStatus(state);
+  const status = await awaitDaemon(state);
   if (status) return status;
   throw new NaiadError('DAEMON_MISSING', `no daemon serves ${state}`, {
     hint: 'naiad mount starts one by itself; naiad daemon starts one that stays.',
@@ -152,14 +146,11 @@ export async function runningDaemon(): Promise<DaemonStatus> {
 export async function upgradeDaemon(): Promise<DaemonStatus> {
   const state = stateRoot();
   const { process: before, idleSec } = await runningDaemon();
-  await callDaemon(daemonPaths(state).socket, { ...STATUS, method: 'POST', path: '/v1/daemon/handover' });
-  for (const end = Date.now() + STOP_WAIT_MS; Date.now() < end && isAlive(before); ) await sleep(10);
-  if (isAlive(before)) throw new NaiadError('DAEMON_FAILED', `process ${before.pid} does not end`);
-  // The keeper starts one at once; where there is no keeper, nobody does.
-  for (const end = Date.now() + SUCCESSOR_WAIT_MS; Date.now() < end; await sleep(20)) {
-    const status = await daemonStatus(state);
-    if (status) return status;
-  }
+  await callDaemon(daemonPaths(state).socket, { ...DAEMON_STATUS, method: 'POST', path: '/v1/daemon/handover' });
+  if (!(await ends(before))) throw new NaiadError('DAEMON_FAILED', `process ${before.pid} does not end`);
+  // The keeper starts one at once; where nothing needs a keeper, nobody does.
+  const successor = await awaitDaemon(state);
+  if (successor) return successor;
   await launchDaemon(state, { idleSec });
   return await runningDaemon();
 }
@@ -167,15 +158,24 @@ export async function upgradeDaemon(): Promise<DaemonStatus> {
 /** Has the daemon unmount everything and end, and returns when it is gone; false when there was none. */
 export async function stopDaemon(): Promise<boolean> {
   const state = stateRoot();
-  const { lock } = daemonPaths(state);
-  const owner = readOwner(lock);
-  if (!owner || !isAlive(owner)) return false;
-  const asked = await callDaemon(daemonPaths(state).socket, { ...STATUS, method: 'POST', path: '/v1/daemon/stop' });
-  if (asked === undefined && isAlive(owner)) process.kill(owner.pid, 'SIGTERM'); // Just starting, or ending.
-  for (const end = Date.now() + STOP_WAIT_MS; Date.now() < end; await sleep(20)) if (!isAlive(owner)) return true;
-  throw new NaiadError('IO', `process ${owner.pid}, the daemon of ${state}, does not end`, {
-    hint: `${daemonPaths(state).log} may say why; kill -9 ${owner.pid} ends it, naiad umount --all cleans up.`,
-  });
+  const { lock, log, socket } = daemonPaths(state);
+  for (let stopped = false; ; stopped = true) {
+    // Should one be killed while it ends, the next one ends instead of it.
+    const status = await awaitDaemon(state, STOP_WAIT_MS);
+    const owner = status?.process ?? readOwner(lock);
+    if (!owner || !isAlive(owner)) return stopped;
+    const asked = await callDaemon(socket, { ...DAEMON_STATUS, method: 'POST', path: '/v1/daemon/stop' });
+    if (asked === undefined && isAlive(owner)) process.kill(owner.pid, 'SIGTERM'); // Just starting, or ending.
+    if (await ends(owner)) continue;
+    throw new NaiadError('IO', `process ${owner.pid}, the daemon of ${state}, does not end`, {
+      hint: `${log} may say why; kill -9 ${owner.pid} ends it, naiad umount --all cleans up.`,
+    });
+  }
+}
+
+async function ends(daemon: ProcessIdentity): Promise<boolean> {
+  for (const end = Date.now() + STOP_WAIT_MS; Date.now() < end; await sleep(10)) if (!isAlive(daemon)) return true;
+  return false;
 }
 
 /** A daemon lives long and mostly waits: a small young generation keeps it small. */
@@ -213,7 +213,7 @@ export async function startMount(request: MountRequest, signal: AbortSignal): Pr
   const id = mountIdOf(mountpoint);
   const before = readRecord(state, id);
   // Else the daemon, when it is started for this, would bring back what was there.
-  if (before && !isServed(before)) await cleanDead(state, before);
+  if (before && !isServed(before) && !(await awaitDaemon(state))) await cleanDead(state, before);
   else if (!before && !mountAt(mountpoint)) await checkMountpoint(mountpoint);
   const requestId = randomUUID();
   const body = { ...absolute, requestId };

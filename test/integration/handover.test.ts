@@ -7,6 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../../src/base/process-identity.ts';
 import type { DaemonStatus } from '../../src/mount/mount-api.ts';
 import type { ListedMount } from '../../src/mount/mounts.ts';
+import { readOwner } from '../../src/store/owner-lock.ts';
+import { daemonPaths } from '../../src/store/paths.ts';
+import { processOf } from '../support/chaos/chaos.ts';
 import { driver as driverNeeds } from '../support/drivers.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { mountpointsBelow, type NaiadHome, naiadHome } from '../support/naiad.ts';
@@ -37,6 +40,61 @@ async function serving(naiad: NaiadHome, mountpoint: string, before: number): Pr
     await sleep(50);
   }
   assert.fail(`not taken over within ${STALL_MAX_MS} ms`);
+}
+
+/** Lets the successor of `before` begin, and stops it: the moment it is there, or the moment that it has the state directory. */
+async function holdSuccessor(naiad: NaiadHome, before: number, when: 'there' | 'owner'): Promise<number> {
+  const lock = daemonPaths(naiad.state).lock;
+  for (const end = Date.now() + STALL_MAX_MS; Date.now() < end; await sleep(1)) {
+    const pid = when === 'there' ? processOf('daemon', naiad.state) : readOwner(lock)?.pid;
+    if (pid === undefined || pid === before) continue;
+    process.kill(pid, 'SIGSTOP');
+    return pid;
+  }
+  assert.fail('there is no successor');
+}
+
+for (const how of ['killed', 'upgraded'] as const) {
+  test(`handover: whoever asks for a daemon while a slow one takes over waits for it (${how})`, {
+    ...every(root(), driverNeeds('fuse'), fixture('features')),
+  }, async () => {
+    const directory = join(scratch.path, `slow-${how}`);
+    const mountpoint = join(directory, 'mnt');
+    mkdirSync(mountpoint, { recursive: true });
+    const naiad = naiadHome(directory);
+    await naiad.run(['mount', '--quiet', '--driver', 'fuse', image, mountpoint]);
+    try {
+      const { process: daemon } = await naiad.json<DaemonStatus>(['daemon', 'status']);
+      const upgrade = how === 'upgraded' ? naiad.run(['daemon', 'upgrade']) : undefined;
+      if (how === 'killed') process.kill(daemon.pid, 'SIGKILL');
+      const successor = await holdSuccessor(naiad, daemon.pid, how === 'killed' ? 'there' : 'owner');
+      const asked = Promise.all([
+        naiad.json<ListedMount[]>(['status']),
+        naiad.json<DaemonStatus>(['daemon', 'status']),
+        naiad.run(['mount', image, mountpoint], { okay: [15] }),
+        upgrade,
+      ]);
+      await sleep(2500); // Longer than such a machine takes by far.
+      process.kill(successor, 'SIGCONT');
+      const [listed, status] = await asked;
+      assert.deepEqual(
+        listed.map(({ state, mount }) => [state, mount.process.pid]),
+        [['serving', successor]],
+      );
+      assert.equal(status.process.pid, successor);
+      process.kill(successor, 'SIGKILL');
+      const next = await holdSuccessor(naiad, successor, 'there');
+      const ended = naiad.run(['umount', mountpoint]);
+      await sleep(1000);
+      assert.deepEqual(mountpointsBelow(directory), [mountpoint]); // It is the next one's, who is not there yet.
+      process.kill(next, 'SIGCONT');
+      await ended;
+    } finally {
+      await naiad.run(['daemon', 'stop']);
+    }
+    assert.deepEqual(mountpointsBelow(directory), []);
+    assert.deepEqual(readdirSync(join(naiad.state, 'mounts')), []);
+  });
 }
 
 for (const driver of ['erofs', 'fuse'] as const) {

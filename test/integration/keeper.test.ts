@@ -218,7 +218,7 @@ test('keeper: nonsense on its socket harms nobody', { ...needs }, async () => {
   using scratch = temporaryDir('keeper');
   const socketPath = join(scratch.path, 'keeper.sock');
   using device = testDevice({ directory: scratch.path });
-  const keeper = await Keeper.start({ socketPath });
+  await using keeper = await Keeper.start({ socketPath });
   await keeper.addDevice(device);
   const pid = mustBePid(socketPath);
   const descriptors = () => readdirSync(`/proc/${pid}/fd`).length;
@@ -239,7 +239,10 @@ test('keeper: nonsense on its socket harms nobody', { ...needs }, async () => {
         });
         assert.deepEqual(sent, []);
         if (size !== keeperMessage.size) assert.equal(answer.length, 0);
-        else if (answer.length > 0) assert.notEqual(keeperMessage.read(viewOf(answer), 0).status, 0);
+        // What it knows of itself it tells anybody.
+        else if (answer.length > 0 && kind !== KEEPER_CALLS.report) {
+          assert.notEqual(keeperMessage.read(viewOf(answer), 0).status, 0);
+        }
       }
       closeSync(socket);
     }
@@ -249,5 +252,4 @@ test('keeper: nonsense on its socket harms nobody', { ...needs }, async () => {
   assert.equal(mustBePid(socketPath), pid);
   await assertReads(device.path, [0, CHUNKS - 1]);
   await keeper.removeDevice(device.name);
-  await keeper[Symbol.asyncDispose]();
 });

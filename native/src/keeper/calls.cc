@@ -116,6 +116,10 @@ void Keeper::Handle(uint32_t index, Message* message, Passed* passed) {
       if (daemon) Sweep(message->error);
       if (daemon) status = 0;
       break;
+    case kReport:
+      Tell(message);
+      status = 0;
+      break;
     case kStop:
       status = Stop(daemon, *message);
       break;
@@ -295,6 +299,21 @@ uint32_t Keeper::Watch(const Message& message) {
   if (memchr(message.state, 0, kStateSize) == nullptr) return EINVAL;
   memcpy(device->watch, message.state, kStateSize);
   return 0;
+}
+
+/** Whether there is a daemon or will be one, for whoever looks for it, and what it is needed for. */
+void Keeper::Tell(Message* message) const {
+  const JournalHeader& header = *journal_.header();
+  Report report = {};
+  report.pid = getpid();
+  report.daemon = daemon_ != kNone;
+  report.restarts = command_ != nullptr && !stopping_ && Needed();
+  report.devices = devices_.count();
+  report.held = held_count_;
+  report.waiting = journal_.pending();
+  report.daemons = header.daemons;
+  report.keepers = header.keepers;
+  memcpy(message->state, &report, sizeof report);
 }
 
 /**

@@ -83,6 +83,7 @@ class Keeper {
   uint32_t ListDevices(Message* message);
   uint32_t ListHeld(bool daemon, Message* message, Passed* back);
   uint32_t Watch(const Message& message);
+  void Tell(Message* message) const;
   uint32_t Stop(bool daemon, const Message& message);
   void Close(uint32_t index);
 

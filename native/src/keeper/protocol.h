@@ -36,6 +36,7 @@ enum Kind : uint32_t {
   kSweep = 11,
   kStop = 12,
   kWatch = 13,
+  kReport = 14,
 };
 
 struct Message {
@@ -52,6 +53,22 @@ struct Message {
   uint8_t state[kStateSize];
 };
 static_assert(sizeof(Message) == 256 && offsetof(Message, name) == 48 && offsetof(Message, state) == 112);
+
+/** What the keeper knows of itself; in `state` of the answer to kReport. */
+struct Report {
+  int32_t pid;
+  /** 1: a daemon has said hello and is connected. */
+  uint32_t daemon;
+  /** 1: without a daemon, the keeper starts one. */
+  uint32_t restarts;
+  uint32_t devices;
+  uint32_t held;
+  /** Readers that wait. */
+  uint32_t waiting;
+  uint64_t daemons;
+  uint64_t keepers;
+};
+static_assert(sizeof(Report) == 40 && sizeof(Report) <= kStateSize);
 
 enum RecordState : uint32_t {
   kFree = 0,

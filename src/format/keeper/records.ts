@@ -27,6 +27,7 @@ export const KEEPER_CALLS = {
   sweep: 11,
   stop: 12,
   watch: 13,
+  report: 14,
 } as const;
 export type KeeperCall = keyof typeof KEEPER_CALLS;
 
@@ -54,6 +55,18 @@ export const keeperMessage = record('keeper.message', 256, {
   ),
 });
 export type KeeperMessage = RecordOf<typeof keeperMessage>;
+
+export const keeperReport = record('keeper.report', 40, {
+  pid: u32(0, 'of the keeper'),
+  daemon: u32(4, '1: a daemon has said hello and is connected'),
+  restarts: u32(8, '1: should there be no daemon, the keeper starts one'),
+  devices: u32(12, 'devices it watches'),
+  held: u32(16, 'descriptors it holds'),
+  waiting: u32(20, 'readers that wait'),
+  daemons: u53(24, 'daemons that said hello, of all keepers that had this journal'),
+  keepers: u53(32, 'keepers that had this journal'),
+});
+export type KeeperReport = RecordOf<typeof keeperReport>;
 
 export const keeperJournalHeader = record('keeper.journal_header', 4096, {
   magic: ascii(0, 8, 'naiadkpr'),
