@@ -165,6 +165,12 @@ export class FetchScheduler {
     }
   }
 
+  /** A chunk is not wanted any more by one who did not wait for it: it is given up, unless a reader waits or it is on its way. */
+  withdraw(target: FetchTarget, chunk: number, reason: unknown): void {
+    const job = this.#queues.get(target)?.jobs.get(chunk);
+    if (job && !job.transfer && job.priority !== 'demand') job.settle(reason);
+  }
+
   /** Gives up what waits for a request; the target's signal ends what is under way. */
   cancel(target: FetchTarget, reason: unknown): void {
     const queue = this.#queues.get(target);

@@ -138,6 +138,17 @@ export const FETCH_HEDGES_MAX = 4;
 export const FETCH_RETRY_DELAY_MAX_MS = 5000;
 /** A slow line gets requests that take no longer than this. */
 export const FETCH_REQUEST_SECONDS_MAX = 2;
+/** Uncompressed bytes that a prefetch asks for before the first of them has come, in portions of so many. */
+export const PREFETCH_WINDOW = 64 * MiB;
+export const PREFETCH_PORTION = 4 * MiB;
+/** After a failure of the registry, a prefetch waits. Readers do not. */
+export const PREFETCH_RETRY_MS = 5000;
+/** Inodes that a prefetch table leads to, at most: what is beyond is fetched when it is read. */
+export const PREFETCH_FILES_MAX = 1_000_000;
+/** Of an image: once so much is here and reads go on to miss, the rest is fetched too (`--prefetch auto`). */
+export const FILL_SHARE_MIN = 0.5;
+/** How often that is looked at. */
+export const FILL_WATCH_MS = 1000;
 /** Without expiry in a signed address, it is used again for so long. */
 export const REDIRECT_LIFETIME_MS = 60_000;
 

@@ -8,7 +8,7 @@ import type { Priority } from '../backend/fetch-counters.ts';
 import { chunksOfUnit, type FetchUnit, unitsOf } from '../backend/fetch-plan.ts';
 import { deadlineFailure, type FetchRequest, FetchScheduler, type FetchTarget } from '../backend/fetch-scheduler.ts';
 import { short } from '../base/bytes.ts';
-import { deferred, throwIfAborted } from '../base/concurrency.ts';
+import { abortReason, deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import { bitmapOffset } from '../format/cache/chunk-map.ts';
@@ -40,6 +40,11 @@ export interface EnsureOptions {
   readonly priority?: Priority;
   /** How long a demand waits before it fails; FETCH_DEADLINE_MS when nothing is said. */
   readonly deadlineMs?: number | undefined;
+}
+
+export interface PrefetchOptions {
+  readonly signal: AbortSignal;
+  readonly priority: Priority;
 }
 
 export function newCacheCounters(): CacheCounters {
@@ -114,6 +119,11 @@ export class ChunkCache implements AsyncDisposable {
     return this.#map.fd;
   }
 
+  /** True once it ends: nothing comes into it any more. */
+  get closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
   /** Where the ready bits start in the chunk map: bit i % 8, lowest first, of byte i / 8 there. */
   get readyBitsOffset(): number {
     return bitmapOffset(this.device.chunks.count, 'ready');
@@ -165,20 +175,39 @@ export class ChunkCache implements AsyncDisposable {
     await this.#ensureChunks(missing, options);
   }
 
+  /**
+   * Fetches chunks, in any order, that nobody waits for yet, and resolves when they are present. Those that arrive wrong, or did
+   * lately, are left to whoever reads them; returns how many. When `signal` fires, what has no request yet is not fetched.
+   * @throws NaiadError as `ensure`, but for wrong chunks; CANCELED also when another who wanted the same gave it up
+   */
+  async prefetch(indices: readonly number[], options: PrefetchOptions): Promise<number> {
+    const { signal, priority } = options;
+    const { chunks: table } = this.device;
+    const missing = indices.filter((index) => isVerifiable(table, index) && !this.#map.has(index));
+    const wanted = missing.filter((index) => !this.#quarantine.reasonFor(index));
+    const loads = this.#load(wanted, { priority, signal, deadlineMs: this.#scheduler.deadlineMs });
+    const giveUp = () => {
+      for (const index of wanted) this.#scheduler.withdraw(this.#target, index, abortReason(signal));
+    };
+    signal.addEventListener('abort', giveUp, { once: true });
+    const results = await Promise.allSettled(loads);
+    signal.removeEventListener('abort', giveUp);
+    const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+    const isWrong = (error: unknown) => hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID');
+    const other = failures.find((error) => !isWrong(error));
+    if (other !== undefined) throw other;
+    return missing.length - wanted.length + failures.length;
+  }
+
   async #ensureChunks(missing: readonly number[], options: EnsureOptions): Promise<void> {
     const { signal, priority = 'demand', deadlineMs = this.#scheduler.deadlineMs } = options;
-    throwIfAborted(this.#closing.signal);
-    throwIfAborted(signal);
-    if (missing.length === 0) return;
-    this.counters.misses += missing.length;
+    if (priority === 'demand') this.counters.misses += missing.length;
     for (const index of missing) {
       const reason = this.#quarantine.reasonFor(index);
       if (reason) throw reason;
-      if (this.#loading.has(index)) this.#scheduler.raise(this.#target, index, priority);
     }
-    const starting = missing.filter((index) => !this.#loading.has(index));
-    this.#startLoading(starting, { priority, deadlineMs });
-    const loads = missing.map((index) => this.#loading.get(index) ?? Promise.resolve());
+    const loads = this.#load(missing, { signal, priority, deadlineMs });
+    if (loads.length === 0) return;
     await waitForAll(loads, {
       signal,
       deadlineMs: priority === 'demand' ? deadlineMs : undefined,
@@ -188,6 +217,16 @@ export class ChunkCache implements AsyncDisposable {
         return deadlineFailure(what, deadlineMs, this.#scheduler.whyNot(this.#target, index));
       },
     });
+  }
+
+  /** Joins the loads of chunks that are missing, and begins those that are not under way. */
+  #load(missing: readonly number[], { signal, priority, deadlineMs }: Required<EnsureOptions>): Promise<void>[] {
+    throwIfAborted(this.#closing.signal);
+    throwIfAborted(signal);
+    for (const index of missing) if (this.#loading.has(index)) this.#scheduler.raise(this.#target, index, priority);
+    const starting = missing.filter((index) => !this.#loading.has(index));
+    this.#startLoading(starting, { priority, deadlineMs });
+    return missing.map((index) => this.#loading.get(index) ?? Promise.resolve());
   }
 
   /**
@@ -272,7 +311,7 @@ export class ChunkCache implements AsyncDisposable {
     throw new NaiadError('BLOB_INVALID', `no chunk of blob ${short(blobId)} holds device bytes ${position} to ${end}`);
   }
 
-  /** Registers a load for each of `indices` (ascending, none loading) and lets them run. */
+  /** Registers a load for each of `indices` (none loading) and lets them run, in that order. */
   #startLoading(indices: readonly number[], asked: FetchRequest): void {
     if (indices.length === 0) return;
     const settle = new Map<number, { resolve: () => void; reject: (error: unknown) => void }>();
@@ -301,20 +340,26 @@ export class ChunkCache implements AsyncDisposable {
       if (error === undefined) handles?.resolve();
       else handles?.reject(error);
     };
-    const ascending = [...settle.keys()].sort((a, b) => a - b);
-    this.#load(ascending, asked, done).catch((error) => {
+    this.#request([...settle.keys()], asked, done).catch((error) => {
       for (const index of [...settle.keys()]) done(index, error);
     });
   }
 
-  async #load(indices: readonly number[], asked: FetchRequest, done: Done): Promise<void> {
-    this.#map.refresh(indices[0] as number, indices.at(-1) as number); // Another process may have been faster.
+  async #request(indices: readonly number[], asked: FetchRequest, done: Done): Promise<void> {
+    // Another process may have been faster.
+    const [first, last] = indices.reduce(
+      ([low, high], index) => [Math.min(low, index), Math.max(high, index)],
+      [Number.POSITIVE_INFINITY, 0],
+    );
+    this.#map.refresh(first, last);
     const toFetch: number[] = [];
     for (const index of indices) {
       if (this.#map.has(index) || (this.#map.isSuspect(index) && (await this.#reverify(index)))) done(index);
       else toFetch.push(index);
     }
-    for (const unit of unitsOf(this.device.chunks, toFetch)) {
+    const units = new Map<number, FetchUnit>();
+    for (const unit of unitsOf(this.device.chunks, toFetch)) for (const index of unit.chunks) units.set(index, unit);
+    for (const unit of new Set(toFetch.map((index) => units.get(index) as FetchUnit))) {
       this.#scheduler.request(this.#target, unit, asked, (error) => {
         for (const index of unit.chunks) {
           // Of a batch, some chunks can be right and others wrong.

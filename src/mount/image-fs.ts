@@ -2,6 +2,7 @@
 
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
 import { counted, newReadCounters, type ReadCounters } from '../backend/counted.ts';
+import type { Priority } from '../backend/fetch-counters.ts';
 import { type OnRead, timed } from '../backend/timed.ts';
 import { NaiadError } from '../base/errors.ts';
 import { type CacheCounters, type ChunkCache, newCacheCounters } from '../cache/chunk-cache.ts';
@@ -16,6 +17,8 @@ export interface ImageFsOptions {
   /** Shared by all mounts of this process. */
   readonly pool: CachePool;
   readonly directory: CacheDirectory;
+  /** How long a read waits for its bytes. */
+  readonly fetchDeadlineMs?: number | undefined;
   readonly signal?: AbortSignal;
   readonly observer?: MountObserver | undefined;
 }
@@ -63,10 +66,12 @@ export class ImageFs implements AsyncDisposable {
   readonly #pooled: readonly PooledCache[];
   readonly #observer: MountObserver | undefined;
   readonly #readAhead: ReadAhead;
+  readonly #deadlineMs: number | undefined;
 
   private constructor(options: ImageFsOptions, pooled: readonly PooledCache[], backend: ReadCounters) {
     this.bootstrap = options.bootstrap;
     this.#observer = options.observer;
+    this.#deadlineMs = options.fetchDeadlineMs;
     this.#pooled = pooled;
     this.caches = pooled.map(({ cache }) => cache);
     const cache = sinceNow(this.caches.map(({ counters }) => counters));
@@ -139,11 +144,11 @@ export class ImageFs implements AsyncDisposable {
     this.#counters.reads++;
     this.#counters.waits++;
     try {
-      const waiting = cache.ensureAround(range);
+      const waiting = cache.ensureAround(range, { deadlineMs: this.#deadlineMs });
       const offset = range.offset + range.size;
       const size = Math.min(ahead, cache.device.size - offset);
       // Whoever reads there gets the error; nobody asked yet.
-      if (size > 0) cache.ensureAround({ offset, size }).catch(() => undefined);
+      if (size > 0) cache.ensureAround({ offset, size }, { priority: 'hot' }).catch(() => undefined);
       await waiting;
       this.#counters.readBytes += range.size;
     } catch (error) {
@@ -188,18 +193,21 @@ export class ImageFs implements AsyncDisposable {
   async #fetch(nid: number, offset: number, size: number, extents: readonly Extent[]): Promise<void> {
     const began = performance.now();
     const ahead = this.#readAhead.afterMiss(nid, offset, size);
-    const waiting = this.#ensure(extents).finally(() => this.#observer?.stalled((performance.now() - began) / 1000));
+    const waiting = this.#ensure(extents, 'demand').finally(() =>
+      this.#observer?.stalled((performance.now() - began) / 1000),
+    );
     // Whoever reads there gets the error; nobody asked yet.
     if (ahead > 0) this.#ensureFile(nid, offset + size, ahead).catch(() => undefined);
     await waiting;
   }
 
   async #ensureFile(nid: number, offset: number, size: number): Promise<void> {
-    await this.#ensure(this.bootstrap.extents(nid, offset, size));
+    await this.#ensure(this.bootstrap.extents(nid, offset, size), 'hot');
   }
 
-  async #ensure(extents: readonly Extent[]): Promise<void> {
-    await Promise.all(extents.map((extent) => this.#cache(extent).ensure(rangeOf(extent))));
+  async #ensure(extents: readonly Extent[], priority: Priority): Promise<void> {
+    const options = { priority, deadlineMs: this.#deadlineMs };
+    await Promise.all(extents.map((extent) => this.#cache(extent).ensure(rangeOf(extent), options)));
   }
 
   #copy(extents: readonly Extent[], buffer: Uint8Array): number {

@@ -8,6 +8,7 @@ import { systemError } from '../base/system-error.ts';
 import type { ContainerUser } from '../container/container-user.ts';
 import type { ImageConfig } from '../format/oci/manifest.ts';
 import type { SourceTraffic } from '../transport/transport.ts';
+import type { FillStatus } from './background-fill.ts';
 import type { DeviceCoverage, ImageFsCounters } from './image-fs.ts';
 import type { MountRecord } from './mount-record.ts';
 import { decodeError, type WireError } from './wire-error.ts';
@@ -22,6 +23,8 @@ export interface MountStatus {
   readonly traffic?: SourceTraffic | undefined;
   /** Why it is not as fast as it could be, in sentences; empty when it is. */
   readonly slow: readonly string[];
+  /** What is fetched before it is read; once the mount is ready. */
+  readonly prefetch?: FillStatus;
 }
 
 /** What `GET /v1/daemon` tells. */

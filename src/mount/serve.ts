@@ -12,6 +12,7 @@ import { findCredentialsIn } from '../registry/credentials.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
 import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
+import { BackgroundFill } from './background-fill.ts';
 import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
 import type { DriverMount, MountPlace } from './driver.ts';
@@ -58,6 +59,7 @@ export class ServedMount {
   #image: ConvertedImage | undefined;
   #fs: ImageFs | undefined;
   #directory: AsyncDisposable | undefined;
+  #fill: BackgroundFill | undefined;
   #driverMount: DriverMount | undefined;
   #spool: Spool | undefined;
   #unmounted: (() => void) | undefined;
@@ -107,6 +109,7 @@ export class ServedMount {
     throwIfAborted(signal);
     await this.#prepareHandover();
     this.#update({ ready: true });
+    this.#startFill();
   }
 
   /**
@@ -135,12 +138,18 @@ export class ServedMount {
     await this.#prepareHandover();
     const why = `Taken over from process ${left.process.pid}: nothing was unmounted.`;
     this.#update({ ready: true, why: [...left.why.filter((line) => !line.startsWith('Taken over ')), why] });
+    this.#startFill();
+  }
+
+  #startFill(): void {
+    this.#fill = new BackgroundFill(this.fs, { mode: this.#request.prefetch ?? 'auto' });
   }
 
   /** Stops answering and leaves everything to a daemon that resumes it; false when none could. */
   async release(): Promise<boolean> {
     if (!this.#record.handover || !this.#driverMount?.release) return false;
     this.#released = true;
+    await this.#fill?.[Symbol.asyncDispose]();
     await this.#driverMount.release();
     return true;
   }
@@ -154,7 +163,7 @@ export class ServedMount {
 
   /** Image and caches. */
   async #open(reference: string, signal: AbortSignal): Promise<ConvertedImage> {
-    const { platform, environment, cacheSizeMax, registry } = this.#request;
+    const { platform, environment, cacheSizeMax, fetchDeadlineMs, registry } = this.#request;
     const { cache } = this.#record;
     const directory = await this.#context.directories.open(cache, cacheSizeMax);
     this.#directory = directory;
@@ -173,7 +182,8 @@ export class ServedMount {
     this.#image = image;
     const readerOf = (blobId: string) => image.blobReader(blobId);
     const { pool, observer } = this.#context;
-    this.#fs = await ImageFs.open({ bootstrap: image.bootstrap, readerOf, pool, directory, observer, signal });
+    const { bootstrap } = image;
+    this.#fs = await ImageFs.open({ bootstrap, readerOf, pool, directory, fetchDeadlineMs, observer, signal });
     throwIfAborted(signal);
     return image;
   }
@@ -212,6 +222,7 @@ export class ServedMount {
       counters: fs.counters,
       metadataBytes: image.metadataBytes,
       traffic: image.traffic,
+      ...(this.#fill && { prefetch: this.#fill.status }),
     };
     return { ...facts, slow: slowReasons(facts) };
   }
@@ -243,6 +254,7 @@ export class ServedMount {
   /** Unmounts what is still mounted, if need be from under its users, and removes every trace. */
   async cleanUp(): Promise<void> {
     const steps = [
+      async () => this.#fill?.[Symbol.asyncDispose](),
       async () => this.#unmountAnyhow(),
       async () => {
         if (this.#claimed) removeRecord(this.#context.state, this.#record);

@@ -4,8 +4,11 @@ import { closeSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { VerifiedBlob } from '../../src/cache/verify.ts';
 import type { CacheListing } from '../../src/look/cache-listing.ts';
+import type { FillStatus } from '../../src/mount/background-fill.ts';
+import type { MountStatus } from '../../src/mount/mount-api.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { type NaiadHome, naiadHome } from '../support/naiad.ts';
 import { addon, every, fuse, root } from '../support/requires.ts';
@@ -128,8 +131,48 @@ test('cache: pins keep an image; prune takes the rest', { ...needs }, async () =
   assert.deepEqual((await list()).items, []);
 });
 
+const cachedBytes = ({ devices }: MountStatus) => devices.reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** The status of the mount once its prefetch is in `state`. */
+async function whenPrefetch(state: FillStatus['state']): Promise<MountStatus> {
+  for (const end = Date.now() + 30_000; ; await sleep(50)) {
+    const status = await naiad.status(mountpoint);
+    if (status.prefetch?.state === state) return status;
+    assert.ok(Date.now() < end, `${status.prefetch?.state}: ${status.prefetch?.why}`);
+  }
+}
+
+test('prefetch: all brings the image without a read, none brings nothing', { ...needs }, async () => {
+  await naiad.run(['cache', 'prune', '--all']);
+  {
+    await using _mount = await naiad.mount(image, mountpoint, '--prefetch', 'none');
+    assert.equal(cachedBytes(await whenPrefetch('off')), 0);
+  }
+  await using _mount = await naiad.mount(image, mountpoint, '--prefetch', 'all');
+  const { devices } = await whenPrefetch('complete');
+  assert.ok(devices.every(({ chunks, bytes, bytesTotal }) => chunks > 0 && bytes === bytesTotal));
+});
+
+test('prefetch: by itself it brings what the image lists, then all once half of it was read', {
+  ...needs,
+}, async () => {
+  await naiad.run(['cache', 'prune', '--all']);
+  const listing = `oci:${join(scratch.path, 'listing')}:x`;
+  const listed = 'srv/all/sizes/1048577';
+  const source = `oci:${resolve(fixturePath('features'))}:latest`;
+  await naiad.run(['convert', '--quiet', '--prefetch', `/${listed}`, source, listing]);
+  await using _mount = await naiad.mount(listing, mountpoint);
+  const status = await whenPrefetch('watching');
+  const bytes = cachedBytes(status);
+  assert.ok(bytes > 1_048_576 && bytes < status.devices.reduce((sum, { bytesTotal }) => sum + bytesTotal, 0));
+  assert.equal(status.counters.reads, 0);
+  await readAll(mountpoint);
+  await whenPrefetch('complete');
+});
+
 test('cache: wrong options and layouts are refused', { ...needs }, async () => {
   await naiad.run(['cache', 'prune', '--size', 'much'], { okay: [2] });
+  await naiad.run(['mount', '--fetch-deadline', 'soon', image, mountpoint], { okay: [2] });
   const foreign = { env: { NAIAD_CACHE_SIZE: 'lots' } };
   await naiad.run(['cache', 'ls'], { okay: [2], ...foreign });
   await naiad.run(['mount', image, mountpoint], { okay: [2], ...foreign });

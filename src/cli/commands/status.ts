@@ -74,6 +74,11 @@ function renderMount(listed: ListedMount, rate: Rate | undefined): string {
     `  fetched  ${formatSize(backend.bytes + metadataBytes)} in ${backend.requests} requests, metadata included`,
     `  reads    ${counters.reads}, of which ${counters.waits} waited for a fetch`,
   );
+  if (listed.prefetch) {
+    const { state, why, progress } = listed.prefetch;
+    const of = progress?.bytesTotal === undefined ? '' : ` of ${formatSize(progress.bytesTotal)}`;
+    lines.push(`  prefetch ${state}${progress ? ` (${formatSize(progress.bytes)}${of} done)` : ''}: ${why}`);
+  }
   if (rate) {
     const given = `${rate.reads} reads (${formatSize(rate.readBytes)}), ${rate.waits} waited`;
     lines.push(`  now      ${given}, ${formatSize(rate.fetchedBytes)} fetched a second`);

@@ -125,7 +125,7 @@ test('scheduler: demand goes before hot, hot before background; the requests in 
 });
 
 test('scheduler: a demand for what nobody waited for raises it', async () => {
-  const scheduler = new FetchScheduler(QUICK);
+  const scheduler = new FetchScheduler({ retryDelayMs: 1 });
   const gates = new Map<number, () => void>();
   const { target, requests } = scripted(async (range, signal, request) => {
     await new Promise<void>((resolve) => gates.set(request, resolve));
@@ -148,7 +148,7 @@ test('scheduler: a demand for what nobody waited for raises it', async () => {
 });
 
 test('scheduler: background takes no bytes from the line while a reader waits', async () => {
-  const scheduler = new FetchScheduler(QUICK);
+  const scheduler = new FetchScheduler({ retryDelayMs: 1 });
   const gate = deferred<void>();
   let taken = 0;
   const { target, requests } = scripted(({ offset, size }) => ({
