@@ -63,6 +63,73 @@ test('login: skopeo pushes with what naiad kept, naiad pulls with what skopeo ke
   assert.match(still.stderr, /auth\.json still has credentials/);
 });
 
+/** Other clients: how they log in, and what they ask a registry with the credentials they find. */
+const CLIENTS = [
+  {
+    name: 'docker',
+    login: ['login'],
+    ask: (host: string) => ['manifest', 'inspect', '--insecure', `${host}/a/b:v1`],
+  },
+  {
+    name: 'podman',
+    login: ['login', '--tls-verify=false'],
+    ask: (host: string) => ['login', '--tls-verify=false', host],
+  },
+] as const;
+
+for (const { name, login, ask } of CLIENTS) {
+  test(`login: ${name} finds what naiad kept, naiad what ${name} kept`, every(needs, program(name)), async () => {
+    await using place = await setUp();
+    const { host } = place.registry;
+    const input = account.password;
+    const run = (args: readonly string[], options: { input?: string } = {}) =>
+      runTool(name, args, { ...options, env: place.env });
+    await place.naiad([...LOGIN, host], { input });
+    await place.naiad(['copy', `oci:${place.dir.path}/layout:v1`, `${host}/a/b:v1`]);
+    await run(ask(host));
+    await place.naiad(['logout', host]);
+    await assert.rejects(run(ask(host)));
+    await place.naiad(['tags', `${host}/a/b`], { okay: [11] });
+
+    await run([...login, '-u', account.user, '--password-stdin', host], { input });
+    assert.equal((await place.naiad(['tags', `${host}/a/b`])).stdout, 'v1\n');
+    await run(['logout', host]);
+    await place.naiad(['tags', `${host}/a/b`], { okay: [11] });
+  });
+}
+
+test(
+  'login: podman and naiad keep passwords for a path of a registry alike',
+  every(needs, program('podman')),
+  async () => {
+    await using place = await setUp();
+    const { host } = place.registry;
+    const podman = (...args: string[]) => runTool('podman', args, { input: account.password, env: place.env });
+    await podman('login', '--tls-verify=false', '-u', account.user, '--password-stdin', `${host}/team`);
+    await place.naiad(['copy', `oci:${place.dir.path}/layout:v1`, `${host}/team/a:v1`]);
+    await place.naiad(['tags', `${host}/other/a`], { okay: [11] });
+    await podman('logout', `${host}/team`);
+    await place.naiad([...LOGIN, `${host}/team`], { input: account.password });
+    assert.equal((await podman('login', '--get-login', `${host}/team`)).stdout, `${account.user}\n`);
+  },
+);
+
+test('login: docker and naiad use the same helper', every(needs, program('docker')), async () => {
+  await using place = await setUp();
+  const { host } = place.registry;
+  const { name, path, kept } = credentialHelper(place.dir.path);
+  mkdirSync(join(place.config, '..'), { recursive: true });
+  writeFileSync(place.config, JSON.stringify({ credsStore: name }));
+  const docker = (args: readonly string[], input = '') =>
+    runTool('docker', args, { input, env: { ...place.env, PATH: path } });
+  await docker(['login', '-u', account.user, '--password-stdin', host], account.password);
+  assert.equal(kept()[host]?.Username, account.user);
+  await place.naiad(['copy', `oci:${place.dir.path}/layout:v1`, `${host}/a:v1`], { path });
+  await place.naiad(['logout', host], { path });
+  await place.naiad([...LOGIN, host], { input: account.password, path });
+  await docker(['manifest', 'inspect', '--insecure', `${host}/a:v1`]);
+});
+
 test('login: a password the registry refuses is not kept, and shown nowhere', needs, async () => {
   await using place = await setUp();
   const refused = await place.naiad([...LOGIN, place.registry.host], { input: 'wr0ng-pa55', okay: [11] });

@@ -1,0 +1,53 @@
+// containerd with files, socket and nothing else of its own, for tests that compare with it.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { every, program, type Requirement, root } from './requires.ts';
+import { runTool, type ToolOptions, type ToolResult } from './run-tool.ts';
+
+export interface Containerd extends AsyncDisposable {
+  /** Runs `ctr ARGS` against it. */
+  ctr(args: readonly string[], options?: ToolOptions): Promise<ToolResult>;
+}
+
+export function containerd(): Requirement {
+  return every(root(), program('containerd'), program('ctr'));
+}
+
+export async function startContainerd(): Promise<Containerd> {
+  const directory = mkdtempSync(join(tmpdir(), 'naiad-test-containerd-'));
+  const socket = join(directory, 'sock');
+  const config = join(directory, 'config.toml');
+  // The plugin for Kubernetes wants a network; the other snapshotters want tools and devices.
+  const without = ['grpc.v1.cri', ...['aufs', 'btrfs', 'devmapper', 'zfs'].map((name) => `snapshotter.v1.${name}`)];
+  writeFileSync(
+    config,
+    [
+      'version = 2',
+      `root = "${join(directory, 'root')}"`,
+      `state = "${join(directory, 'state')}"`,
+      `disabled_plugins = ${JSON.stringify(without.map((name) => `io.containerd.${name}`))}`,
+      `[grpc]\naddress = "${socket}"`,
+    ].join('\n'),
+  );
+  const child = spawn('containerd', ['-c', config], { stdio: 'ignore' });
+  const exited = once(child, 'exit');
+  const stop = async () => {
+    if (child.exitCode === null) {
+      child.kill('SIGTERM');
+      await exited;
+    }
+    rmSync(directory, { recursive: true, force: true });
+  };
+  for (let attempt = 0; !existsSync(socket); attempt++) {
+    if (attempt === 600 || child.exitCode !== null) {
+      await stop();
+      throw new Error('containerd did not start');
+    }
+    await sleep(30);
+  }
+  return { ctr: (args, options) => runTool('ctr', ['-a', socket, ...args], options), [Symbol.asyncDispose]: stop };
+}
