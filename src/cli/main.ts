@@ -28,7 +28,9 @@ export async function main(argv: readonly string[]): Promise<never> {
       process.stdout.write(`${invocation.text}\n`);
       exit = invocation.exit;
     } else {
-      terminal = new Terminal(invocation.output, stop.signal);
+      const { output } = invocation;
+      if (output.logLevel === 'trace') process.env.NAIAD_TRACE_HTTP ??= output.json ? 'json' : '1';
+      terminal = new Terminal(output, stop.signal);
       await invocation.command.run(invocation.args, terminal);
       exit = terminal.exitCode;
     }

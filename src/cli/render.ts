@@ -6,7 +6,7 @@ import { formatSize } from '../base/units.ts';
 import type { Io, Progress, ProgressState, ProgressUnit } from './command.ts';
 import { causesOf, EXIT_STDOUT_CLOSED, reportOf, type StopSignal } from './exit.ts';
 
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface OutputOptions {

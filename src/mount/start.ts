@@ -37,7 +37,7 @@ export interface DaemonSettings {
   /** Seconds without a mount after which it ends; undefined: never. */
   readonly idleSec?: number | undefined;
   readonly log?: {
-    readonly level: 'error' | 'warn' | 'info' | 'debug';
+    readonly level: 'error' | 'warn' | 'info' | 'debug' | 'trace';
     readonly format: 'json' | 'text';
     /** daemon.log of the state directory when left out. */
     readonly file?: string | undefined;

@@ -2,7 +2,7 @@
 import { type Code, NaiadError } from '../base/errors.ts';
 import { ERROR_BODY_SIZE_MAX } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { displayUrl, type HttpResponse, headerOf, readBody } from './exchange.ts';
+import { displayUrl, type HttpResponse, readBody, retryAfterMs } from './exchange.ts';
 import type { Secrets } from './redact.ts';
 
 export interface RefusalContext {
@@ -86,13 +86,4 @@ async function diagnostics(response: HttpResponse, secrets: Secrets): Promise<st
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
-}
-
-/** `Retry-After` in milliseconds, from seconds or an HTTP date. */
-export function retryAfterMs(response: HttpResponse): number | undefined {
-  const value = headerOf(response, 'retry-after')?.trim();
-  if (value === undefined || value === '') return undefined;
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }

@@ -23,7 +23,8 @@ export async function openBlobRange(
   range: ByteRange,
   signal: AbortSignal,
 ): Promise<BlobStream> {
-  const asked: Call = { ...blobCall(name, 'GET', signal), headers: { range: rangeHeader(range) } };
+  const headers = { range: rangeHeader(range) };
+  const asked: Call = { ...blobCall(name, 'GET', signal), headers, whenLimited: 'fail' };
   const what = `${asked.what} at ${registry.host}`;
   const last = range.offset + range.size - 1;
   if (name.size !== undefined && last >= name.size) {

@@ -11,8 +11,10 @@ import type { Exchange, HttpRequest, HttpResponse } from './exchange.ts';
 import type { Capability, HostConfig } from './hosts-file.ts';
 import { throughNetwork } from './network.ts';
 import { proxyFor } from './proxy.ts';
+import { type Quota, rateLimitOf } from './rate-limit.ts';
 import type { Secrets } from './redact.ts';
 import { followRedirects } from './redirect.ts';
+import { traceTo, tracing } from './trace.ts';
 
 export interface EndpointOptions {
   /** As references name the registry. */
@@ -44,15 +46,15 @@ export class Endpoint implements AsyncDisposable {
     this.isMirror = options.isMirror;
     const { host, url, credentials, secrets, onRequest, config } = options;
     const own = config?.headers ?? {};
+    const say = traceTo();
     const send: Exchange = async (request) => {
       onRequest();
       // What is configured for this host, secrets may be among it, is for this host.
       const isOwn = request.url.origin === url.origin;
       const headers = isOwn ? { ...own, ...request.headers } : request.headers;
-      return await throughNetwork(this.#pool(request.url, isOwn ? tls : { ...tls, cert: [], key: [] }))({
-        ...request,
-        headers,
-      });
+      const network = throughNetwork(this.#pool(request.url, isOwn ? tls : { ...tls, cert: [], key: [] }));
+      const next = say ? tracing(network, say) : network;
+      return await rateLimitOf(request.url).send({ ...request, headers }, next);
     };
     this.authenticator = new Authenticator({
       host: options.isMirror ? url.host : host,
@@ -89,6 +91,11 @@ export class Endpoint implements AsyncDisposable {
     url.search = query ?? '';
     if (this.isMirror) url.searchParams.set('ns', this.#options.host);
     return url;
+  }
+
+  /** What it says may still be asked; undefined where it has not said. */
+  get quota(): Quota | undefined {
+    return rateLimitOf(this.url).quota;
   }
 
   async send(request: HttpRequest): Promise<HttpResponse> {

@@ -24,6 +24,8 @@ export interface HttpRequest {
   readonly scope?: string | undefined;
   /** `manual` returns a 3xx as it is. */
   readonly redirect?: 'follow' | 'manual';
+  /** What to do while the host wants to be left alone; `wait` when not given. */
+  readonly whenLimited?: 'wait' | 'fail';
   /** How long the first byte of the answer may take once the request is sent. */
   readonly headersTimeoutMs?: number;
 }
@@ -41,6 +43,10 @@ export interface HttpResponse {
 export interface ResponseBody extends AsyncIterable<Uint8Array> {
   /** Nothing more comes: it has ended, broken off, or was given up. */
   readonly isOver: boolean;
+  /** Bytes so far. */
+  readonly received: number;
+  /** Calls when it is over; at once when it is already. */
+  onOver(listener: () => void): void;
   /** Gives it up, and its connection with it. */
   destroy(): void;
   /** Gives it up, but reads a rest of at most `sizeMax` bytes, so that the connection can be used again. */
@@ -53,6 +59,15 @@ export type Exchange = (request: HttpRequest) => Promise<HttpResponse>;
 export function headerOf(response: HttpResponse, name: string): string | undefined {
   const value = response.headers[name];
   return Array.isArray(value) ? value[0] : value;
+}
+
+/** `Retry-After` in milliseconds, from seconds or an HTTP date. */
+export function retryAfterMs(response: HttpResponse): number | undefined {
+  const value = headerOf(response, 'retry-after')?.trim();
+  if (value === undefined || value === '') return undefined;
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }
 
 /** A longer rest costs more than a new connection. */

@@ -55,7 +55,8 @@ function dispatch(
       onResponseStart(started, status, headers) {
         // 1xx announce another answer.
         if (status < 200) return;
-        body = new ReceivedBody(started, onOver);
+        body = new ReceivedBody(started);
+        body.onOver(onOver);
         resolve({ status, headers, url, body });
       },
       onResponseData: (_, piece) => body?.push(piece),

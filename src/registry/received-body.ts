@@ -15,7 +15,8 @@ const WAITING_SIZE_MAX = 512 * 1024;
 
 export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
   readonly #control: BodyControl;
-  readonly #onOver: () => void;
+  readonly #listeners: (() => void)[] = [];
+  #received = 0;
   #pieces: Uint8Array[] = [];
   #waiting = 0;
   #paused = false;
@@ -25,18 +26,26 @@ export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
   #error: Error | undefined;
   #wake: (() => void) | undefined;
 
-  /** `onOver` is called once, when nothing more comes or is wanted. */
-  constructor(control: BodyControl, onOver: () => void) {
+  constructor(control: BodyControl) {
     this.#control = control;
-    this.#onOver = onOver;
   }
 
   get isOver(): boolean {
     return this.#over;
   }
 
+  get received(): number {
+    return this.#received;
+  }
+
+  onOver(listener: () => void): void {
+    if (this.#over) listener();
+    else this.#listeners.push(listener);
+  }
+
   /** A piece has come. */
   push(piece: Uint8Array): void {
+    this.#received += piece.length;
     if (this.#dropsLeft !== undefined) {
       this.#dropsLeft -= piece.length;
       if (this.#dropsLeft < 0) this.destroy();
@@ -61,7 +70,7 @@ export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
 
   #finish(): void {
     this.#over = true;
-    this.#onOver();
+    for (const listener of this.#listeners) listener();
     this.#wake?.();
   }
 

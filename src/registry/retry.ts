@@ -33,9 +33,9 @@ export async function retrying<T>(
       throwIfAborted(deadline.signal);
       return await attempt(deadline.signal, number, (ms) => deadline.extend(ms));
     } catch (error) {
+      if (error instanceof TransientFailure) last = error.failure;
       if (deadline.passed) throw deadlineError(options, last);
-      if (!(error instanceof TransientFailure)) throw error;
-      last = error.failure;
+      if (last === undefined || !(error instanceof TransientFailure)) throw error;
       if (number >= attemptsMax) throw withAttempts(last, number);
       await pause(pauseMs(options.delayMs ?? RETRY_DELAY_MS, number, error.retryAfterMs), deadline, options, last);
       options.onRetry?.();

@@ -1,5 +1,5 @@
 // A registry as something to ask: the exchanges of this folder, one around the other.
-//   retrying (attempts, deadline) > authenticate > follow redirects > network
+//   retrying (attempts, deadline) > authenticate > follow redirects > rate limit > trace > network
 import { setMaxListeners } from 'node:events';
 import { type Code, NaiadError } from '../base/errors.ts';
 import { REGISTRY_RATE_MIN, REGISTRY_READ_DEADLINE_MS } from '../base/limits.ts';
@@ -8,6 +8,7 @@ import { refusal } from './api-errors.ts';
 import { discard, type HttpResponse, type Method, type RequestBody } from './exchange.ts';
 import type { Capability } from './hosts-file.ts';
 import { networkFailure } from './network.ts';
+import type { Quota } from './rate-limit.ts';
 import { Secrets } from './redact.ts';
 import { type Extend, retrying } from './retry.ts';
 import { type ConnectionOptions, Routing } from './routing.ts';
@@ -51,6 +52,8 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: RequestBody;
   readonly redirect?: 'manual';
+  /** `fail` for callers that pause by themselves. */
+  readonly whenLimited?: 'fail';
   readonly headersTimeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -89,6 +92,11 @@ export class Registry implements AsyncDisposable {
     return schemes.find((scheme) => scheme !== undefined) ?? 'none';
   }
 
+  /** What the registry says may still be asked; undefined where it has not said. */
+  async quota(): Promise<Quota | undefined> {
+    return (await this.#routing.endpoints()).at(-1)?.quota;
+  }
+
   /** One attempt: the answer, whatever its status. Failures of the network are TransientFailure or NaiadError. */
   async send(call: Call): Promise<HttpResponse> {
     expectListeners(call.signal);
@@ -101,6 +109,7 @@ export class Registry implements AsyncDisposable {
       signal: call.signal,
       ...(call.body ? { body: call.body } : {}),
       ...(call.redirect ? { redirect: call.redirect } : {}),
+      ...(call.whenLimited ? { whenLimited: call.whenLimited } : {}),
       ...(call.headersTimeoutMs ? { headersTimeoutMs: call.headersTimeoutMs } : {}),
     }));
   }

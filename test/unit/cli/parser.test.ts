@@ -21,7 +21,7 @@ for (const { line, message, hint } of [
   { line: 'ls image --qwertyuiop', message: 'unknown option --qwertyuiop', hint: HELP },
   {
     line: 'ls image --log-level loud',
-    message: '--log-level is "loud", expected one of error, warn, info, debug',
+    message: '--log-level is "loud", expected one of error, warn, info, debug, trace',
     hint: HELP,
   },
   { line: 'run', message: 'missing <image>', hint: 'Run `naiad run --help` to see its arguments.' },

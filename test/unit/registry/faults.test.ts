@@ -203,21 +203,23 @@ test('faults: many reads under one signal leave nothing on it and warn of nothin
 });
 
 test('faults: a slow line gets the time it needs, a trickle does not', async () => {
-  // Pieces of `size` bytes, every 20 ms, until the range is full: longer than the deadline in both cases.
-  const answer = (size: number) => (_: Asked, response: ServerResponse) => {
+  // So many bytes a second, until the range is full: longer than the deadline in both cases.
+  const answer = (rate: number) => (_: Asked, response: ServerResponse) => {
     response.writeHead(206, { 'content-range': `bytes 0-99999/${blob.length}`, 'content-length': '100000' });
     let sent = 0;
+    const began = performance.now();
     const timer = setInterval(() => {
-      response.write(blob.subarray(sent, Math.min(sent + size, 100_000)));
-      sent += size;
-      if (sent >= 100_000 || response.destroyed) clearInterval(timer);
+      const due = Math.min(100_000, Math.floor((rate * (performance.now() - began)) / 1000));
+      response.write(blob.subarray(sent, due));
+      sent = due;
+      if (sent === 100_000 || response.destroyed) clearInterval(timer);
     }, 20);
   };
-  await using slow = await startDouble(answer(1600));
+  await using slow = await startDouble(answer(80_000));
   await using patient = open(slow.host, { deadlineMs: 700 });
   const got = await reader(patient).readAt({ offset: 0, size: 100_000 });
   assert.deepEqual(Buffer.from(got), blob.subarray(0, 100_000));
-  await using trickle = await startDouble(answer(10));
+  await using trickle = await startDouble(answer(500));
   await using other = open(trickle.host, { deadlineMs: 700 });
   const started = performance.now();
   await assert.rejects(reader(other).readAt({ offset: 0, size: 100_000 }), { code: 'REGISTRY_UNAVAILABLE' });

@@ -10,7 +10,9 @@ function open() {
     resume: () => said.push('resume'),
     abort: (reason: Error) => said.push(`abort: ${reason.message}`),
   };
-  return { said, body: new ReceivedBody(control, () => said.push('over')) };
+  const body = new ReceivedBody(control);
+  body.onOver(() => said.push('over'));
+  return { said, body };
 }
 
 const piece = (size: number) => Buffer.alloc(size, 7);
@@ -32,6 +34,9 @@ test('received body: what came before and while it is read, then the end', async
   assert.equal(await all, 60);
   assert.deepEqual(said, ['over']);
   assert.equal(body.isOver, true);
+  assert.equal(body.received, 60);
+  body.onOver(() => said.push('late'));
+  assert.deepEqual(said, ['over', 'late']);
 });
 
 test('received body: what came before an error is given out, then the error', async () => {
