@@ -11,6 +11,7 @@
         "src/file/node.cc",
         "src/file/times.cc",
         "src/device/device.cc",
+        "src/digest/sha256.cc",
         "src/file/xattr.cc",
         "src/fuse/directory.cc",
         "src/fuse/fuse.cc",

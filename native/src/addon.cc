@@ -3,6 +3,7 @@
 
 #include "descriptors/descriptors.h"
 #include "descriptors/packets.h"
+#include "digest/sha256.h"
 #include "file/file.h"
 #include "fuse/fuse.h"
 #include "mount/mount.h"
@@ -31,6 +32,11 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("connectPackets", Napi::Function::New(env, naiad::ConnectPackets, "connectPackets"));
   exports.Set("duplicateOver", Napi::Function::New(env, naiad::DuplicateOver, "duplicateOver"));
   exports.Set("memoryFile", Napi::Function::New(env, naiad::MemoryFile, "memoryFile"));
+  exports.Set("sha256Start", Napi::Function::New(env, naiad::Sha256Start, "sha256Start"));
+  exports.Set("sha256Update", Napi::Function::New(env, naiad::Sha256Update, "sha256Update"));
+  exports.Set("sha256UpdateAsync", Napi::Function::New(env, naiad::Sha256UpdateAsync, "sha256UpdateAsync"));
+  exports.Set("sha256Copy", Napi::Function::New(env, naiad::Sha256Copy, "sha256Copy"));
+  exports.Set("sha256Digest", Napi::Function::New(env, naiad::Sha256Digest, "sha256Digest"));
   return exports;
 }
 

@@ -1,11 +1,11 @@
 // One layer of the source becomes a tree and a blob.
-import { createHash } from 'node:crypto';
 import { short } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { decompressStream } from '../codec/stream.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
 import type { FileTree, NodeId } from '../image/file-tree.ts';
 import type { LayerEntry } from '../image/layer-entry.ts';
+import { createStreamHash } from '../native/stream-hash.ts';
 import { readLayerTar } from '../tar/read-layer.ts';
 import type { OnSkipped } from '../tar/xattrs.ts';
 import { LayerBlob, type LayerBlobOptions } from './layer-blob.ts';
@@ -63,21 +63,20 @@ export async function convertLayer(
   options: LayerOptions,
 ): Promise<ConvertedLayer & { tarSize: number }> {
   const { signal, onSkipped } = layer;
-  const { meter } = options;
-  const hash = createHash('sha256');
+  const hash = createStreamHash();
   let tarSize = 0;
   const tar = async function* () {
     for await (const piece of decompressStream(layer.stored, { signal })) {
-      const start = performance.now();
-      hash.update(piece);
-      meter.since('hash', start);
+      await hash.settled();
+      hash.push(piece);
       tarSize += piece.length;
       layer.onProgress?.(tarSize);
       yield piece;
     }
   };
   const converted = await convertEntries(readLayerTar(tar(), { signal, onSkipped }), { ...options, whiteouts: true });
-  const diffId = `sha256:${hash.digest('hex')}`;
+  await hash.settled();
+  const diffId = `sha256:${hash.digest().toString('hex')}`;
   if (diffId !== layer.diffId) {
     throw new NaiadError(
       'DIGEST_MISMATCH',

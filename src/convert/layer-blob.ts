@@ -1,6 +1,5 @@
 // The chunks of one layer become its blob: files are cut, chunks digested and looked up on this thread, new ones compressed
 // by the pool, and written in the order they were cut, so that the blob depends on the layer and the options alone.
-import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { assert } from '../base/assert.ts';
 import { NaiadError } from '../base/errors.ts';
@@ -22,6 +21,7 @@ import type { BlobInfo } from '../image/blob-info.ts';
 import { finishBlob } from '../image/blob-writer.ts';
 import { ChunkTable } from '../image/chunk-table.ts';
 import { type ChunkRef, chunkRef } from '../image/tree.ts';
+import { createStreamHash } from '../native/stream-hash.ts';
 import type { Meter } from './meter.ts';
 
 export interface LayerBlobOptions {
@@ -44,7 +44,7 @@ export class LayerBlob implements AsyncDisposable {
   readonly #options: LayerBlobOptions;
   readonly #chunks = new ChunkTable();
   readonly #index: ChunkIndex;
-  readonly #hash = createHash('sha256');
+  readonly #hash = createStreamHash();
   readonly #file: FileHandle;
   #deviceEnd = 0;
   /** The chunk of zeros alone, once a hole had one. */
@@ -241,11 +241,10 @@ export class LayerBlob implements AsyncDisposable {
       throw new NaiadError('LIMIT_EXCEEDED', `the blob of a layer has more than ${BLOB_COMPRESSED_SIZE_MAX} bytes`);
     }
     const stored = bytes.subarray(0, this.#dataSize - start);
-    const hashStart = performance.now();
-    this.#hash.update(stored);
-    meter.since('hash', hashStart);
+    this.#hash.push(stored);
     const writeStart = performance.now();
     await writeFully(this.#file, stored, this.#options.path);
+    await this.#hash.settled();
     meter.since('write', writeStart);
   }
 }

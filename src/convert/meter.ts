@@ -4,8 +4,6 @@
 export interface Times {
   /** Digests of chunks and their lookup. */
   digest: number;
-  /** sha256 of uncompressed layers and of blobs. */
-  hash: number;
   compress: number;
   /** Writes of blobs, from asking to done: other work goes on meanwhile. */
   write: number;
@@ -14,7 +12,7 @@ export interface Times {
 }
 
 export class Meter {
-  readonly ms: Times = { digest: 0, hash: 0, compress: 0, write: 0, wait: 0 };
+  readonly ms: Times = { digest: 0, compress: 0, write: 0, wait: 0 };
 
   /** Adds the time since `start`, a value of performance.now(). */
   since(step: keyof Times, start: number): void {

@@ -14,11 +14,11 @@ export interface Usage {
 }
 
 /**
- * `compress`: chunks and their checksums, on the worker threads. `pool`: gunzip, reading and writing files, on the threads
- * of Node's pool. On the main thread `hash`: sha256 of uncompressed layers and of blobs, `digest`: digests of chunks and
- * their lookup, `main`: all else. `engine`: garbage collection and compiling JavaScript, on the threads of V8.
+ * `compress`: chunks and their checksums, on the worker threads. `pool`: gunzip, sha256 of layers and blobs, reading
+ * and writing files, on the threads of Node's pool. On the main thread `digest`: digests of chunks and their lookup, `main`:
+ * all else. `engine`: garbage collection and compiling JavaScript, on the threads of V8.
  */
-export type Share = 'compress' | 'pool' | 'hash' | 'digest' | 'main' | 'engine';
+export type Share = 'compress' | 'pool' | 'digest' | 'main' | 'engine';
 
 /** CPU seconds of the calling thread, or of the one given; undefined where the kernel does not say. */
 export function threadSeconds(thread = '/proc/thread-self'): number | undefined {
@@ -64,15 +64,12 @@ export async function measureUsage(): Promise<(meter: Meter) => Promise<Usage>> 
     const pool = after.pool - before.pool;
     const compress = meter.ms.compress / 1000;
     // Measured on the clock; a main thread that has to share its core must not look as if it had spent more than it did.
-    const scale = Math.min(1, main / ((meter.ms.hash + meter.ms.digest) / 1000));
-    const hash = (meter.ms.hash / 1000) * scale;
-    const digest = (meter.ms.digest / 1000) * scale;
+    const digest = Math.min(main, meter.ms.digest / 1000);
     const shares = {
       compress,
       pool,
-      hash,
       digest,
-      main: main - hash - digest,
+      main: main - digest,
       engine: Math.max(0, cpuSeconds - main - pool - compress),
     };
     return { cpuSeconds, shares, peakMemory };

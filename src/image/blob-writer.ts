@@ -1,5 +1,5 @@
 // The part of a blob behind its chunk data. Sections and their order: builder/src/core/blob.rs, storage/src/meta/toc.rs.
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { assert } from '../base/assert.ts';
 import { alignUp } from '../base/units.ts';
 import { createCompressor } from '../codec/codec.ts';
@@ -29,6 +29,13 @@ export const BLOB_FEATURES_WRITTEN =
     BLOB_FEATURES.capTarToc) >>>
   0;
 
+/** A sha256, as Node's `Hash` is one. */
+export interface BlobHash {
+  update(bytes: Uint8Array): unknown;
+  copy(): { digest(): Buffer };
+  digest(): Buffer;
+}
+
 export interface BlobDataSummary {
   /** In CI order, with where each was stored; at least one. */
   readonly chunks: ChunkTable;
@@ -37,7 +44,7 @@ export interface BlobDataSummary {
   /** Bytes of chunk data written so far; the tail starts there. */
   readonly dataSize: number;
   /** sha256 over exactly that chunk data. It is consumed: updated with the tail and finished. */
-  readonly hash: Hash;
+  readonly hash: BlobHash;
 }
 
 /** The bytes to write behind the chunk data, in order, and what the bootstrap records of the finished blob. */
@@ -100,7 +107,7 @@ export function finishBlob(data: BlobDataSummary): { sections: Uint8Array[]; inf
   return {
     sections,
     info: {
-      blobId: hash.digest('hex'),
+      blobId: hash.digest().toString('hex'),
       compressor: data.compressor,
       digester: data.digester,
       features: BLOB_FEATURES_WRITTEN,

@@ -29,6 +29,17 @@ export interface Addon {
   fuseStatus(session: number): FuseStatus;
   fuseClone(fd: number): number;
   fuseResend(fd: number): number;
+  sha256Start(): Sha256;
+  sha256Update(hash: Sha256, bytes: Uint8Array): void;
+  sha256UpdateAsync(hash: Sha256, bytes: Uint8Array): Promise<void>;
+  sha256Copy(hash: Sha256): Sha256;
+  sha256Digest(hash: Sha256): Buffer;
+}
+
+declare const sha256: unique symbol;
+/** A hash of native/src/digest. */
+export interface Sha256 {
+  readonly [sha256]: true;
 }
 
 /** What a message over a Unix socket brought; its descriptors belong to whoever received it. */

@@ -92,8 +92,7 @@ function reportText(report: Report): string {
 /** What src/convert/usage.ts counts. */
 const SHARE_TEXTS: Readonly<Record<string, string>> = {
   compress: 'compressing chunks, their checksums (worker threads)',
-  pool: 'gunzip, reading and writing files (Node’s thread pool)',
-  hash: 'sha256 of uncompressed layers and of blobs (main thread)',
+  pool: 'gunzip, sha256, reading and writing files (Node’s thread pool)',
   digest: 'digests of chunks and their lookup (main thread)',
   main: 'tar, tree, bootstrap, all else (main thread)',
   engine: 'garbage collection, compiling JavaScript (V8’s threads)',
