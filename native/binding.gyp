@@ -18,6 +18,7 @@
         "src/fuse/read.cc",
         "src/fuse/server.cc",
         "src/fuse/session.cc",
+        "src/fuse/touches.cc",
         "src/image/bootstrap.cc",
         "src/image/directory.cc",
         "src/mount/mount.cc"

@@ -28,7 +28,7 @@ naiad::Server& TheServer() {
     std::vector<naiad::DeviceBounds> bounds(count, {uint64_t{1} << 30, 1 << 20});
     if (image.Open(naiad::ByteView(bytes.data(), bytes.size()), std::move(bounds)) != 0) std::abort();
     // Devices without chunks: every read is a miss, and completing one is an error.
-    return new naiad::Server(std::move(image), std::vector<naiad::Device>(count));
+    return new naiad::Server(std::move(image), std::vector<naiad::Device>(count), 1000);
   }();
   return *server;
 }

@@ -27,6 +27,7 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("fuseDone", Napi::Function::New(env, naiad::FuseDone, "fuseDone"));
   exports.Set("fuseStop", Napi::Function::New(env, naiad::FuseStop, "fuseStop"));
   exports.Set("fuseStatus", Napi::Function::New(env, naiad::FuseStatus, "fuseStatus"));
+  exports.Set("fuseTouches", Napi::Function::New(env, naiad::FuseTouches, "fuseTouches"));
   exports.Set("fuseClone", Napi::Function::New(env, naiad::FuseClone, "fuseClone"));
   exports.Set("fuseResend", Napi::Function::New(env, naiad::FuseResend, "fuseResend"));
   exports.Set("connectPackets", Napi::Function::New(env, naiad::ConnectPackets, "connectPackets"));

@@ -109,6 +109,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/registry-serve.ts'),
   },
   {
+    name: 'trace record',
+    summary: 'Run an image until its application is ready, and write what it read into a trace file',
+    load: () => import('./commands/trace-record.ts'),
+  },
+  {
+    name: 'trace save',
+    summary: 'Write what a mount has recorded since it began into a trace file',
+    load: () => import('./commands/trace-save.ts'),
+  },
+  {
     name: 'trace show',
     summary: 'Show the files of a trace, what they waited, and how much of it still applies',
     load: () => import('./commands/trace-show.ts'),

@@ -3,10 +3,12 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
+import { formatTrace } from '../format/trace/trace.ts';
 import { containerFacts } from '../mount/container-facts.ts';
-import type { DaemonStatus } from '../mount/mount-api.ts';
+import type { DaemonStatus, RecordedAnswer } from '../mount/mount-api.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
 import { cleanStaleRuns } from '../mount/run-container.ts';
+import type { ServedMount } from '../mount/serve.ts';
 import { type DaemonSettings, daemonCommand, daemonRunning, mountNamespaceOf } from '../mount/start.ts';
 import { stateRoot } from '../mount/state-root.ts';
 import { takeOwnerLock } from '../store/owner-lock.ts';
@@ -110,9 +112,15 @@ function routesOf({ daemon, metrics, status, stop }: Served): ReadonlyMap<string
     ['GET /v1/mounts', () => daemon.list()],
     ['POST /v1/mounts', ({ body, signal }) => daemon.mount(requestOf(body), signal)],
     ['GET /v1/mounts/:id', ({ id }) => daemon.find(id).status()],
+    ['GET /v1/mounts/:id/trace', ({ id }) => traceOf(daemon.find(id))],
     ['POST /v1/mounts/:id/unmount', ({ id, body }) => daemon.unmount(id, { lazy: body.lazy === true })],
     ['POST /v1/mounts/:id/container', ({ id, body }) => containerFacts(daemon.find(id), textOf(body, 'user'))],
   ]);
+}
+
+async function traceOf(mount: ServedMount): Promise<RecordedAnswer> {
+  const { trace, sinceMs } = await mount.trace();
+  return { trace: Buffer.from(formatTrace(trace)).toString(), sinceMs };
 }
 
 /** @throws NaiadError USAGE where the body is no request. */

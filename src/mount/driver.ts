@@ -12,6 +12,8 @@ export interface MountPlace {
   readonly id: string;
   /** Cache directory. */
   readonly cache: string;
+  /** Has every first touch of a chunk recorded, also where that costs. */
+  readonly record: boolean;
   /** The keeper of this process, started when it is first asked for. */
   keeper(): Promise<Keeper>;
 }
@@ -35,7 +37,7 @@ export interface DriverMount extends AsyncDisposable {
   readonly ended: Promise<void>;
   report?(): DriverReport;
   /** What a successor needs, when the driver has such a thing. The descriptors stay open until the mount is disposed of. */
-  handover?(): Handover;
+  handover?(): Handover | undefined;
   /** Stops answering without an end for those who wait: a successor that has the handover answers them. Then dispose. */
   release?(): Promise<void>;
 }

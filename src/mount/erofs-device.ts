@@ -8,6 +8,7 @@ import type { WatchedRange } from '../keeper/starts.ts';
 import { DeviceReadAhead } from './device-read-ahead.ts';
 import { errnoOf } from './errno.ts';
 import type { ImageFs } from './image-fs.ts';
+import { ShadowMap } from './shadow-map.ts';
 
 export class ErofsDevice {
   readonly #cache: ChunkCache;
@@ -15,12 +16,22 @@ export class ErofsDevice {
   readonly name: string;
   readonly #fs: ImageFs;
   readonly #readAhead: DeviceReadAhead;
+  readonly #recordIn: string | undefined;
+  #shadow: ShadowMap | undefined;
   #keeper: Keeper | undefined;
   /** No chunk before this one is missing. */
   #completeUntil = 0;
 
-  /** The device of blob `blobIndex`, under a name for it that is the mount's alone. */
-  constructor(fs: ImageFs, blobIndex: number, name: string) {
+  /**
+   * The device of blob `blobIndex`, under a name for it that is the mount's alone. With `recordIn`, a directory, every first
+   * touch of a chunk comes to `fs`, which records it; else only those of what is missing.
+   */
+  constructor(
+    fs: ImageFs,
+    blobIndex: number,
+    { name, recordIn }: { readonly name: string; readonly recordIn: string | undefined },
+  ) {
+    this.#recordIn = recordIn;
     this.#cache = fs.caches[blobIndex] as ChunkCache;
     this.#blobIndex = blobIndex;
     this.name = name;
@@ -60,8 +71,10 @@ export class ErofsDevice {
       // Another image that shares the file may have it, at a place that this one does not know.
       if (!device.chunks.present(index)) starts[index] = (starts[index] as bigint) | KEEPER_ABSENT_CHUNK;
     }
+    if (this.#recordIn !== undefined) this.#shadow = new ShadowMap(this.#recordIn, device.chunks);
+    const map = this.#shadow ? { mapFd: this.#shadow.fd, bitsOffset: 0 } : { mapFd, bitsOffset: readyBitsOffset };
     await keeper.addDevice({
-      ...{ name: this.name, dataFd, mapFd, bitsOffset: readyBitsOffset, starts, size: device.size },
+      ...{ name: this.name, dataFd, ...map, starts, size: device.size },
       onRead: (range) => this.#onRead(range),
       complete: () => this.#cache.ensureAround({ offset: 0, size: device.size }),
     });
@@ -77,17 +90,20 @@ export class ErofsDevice {
     const keeper = this.#keeper;
     this.#keeper = undefined;
     await keeper?.removeDevice(this.name, options);
+    this.#shadow?.[Symbol.dispose]();
+    this.#shadow = undefined;
   }
 
   /** Once all is there, the kernel need not ask any more. */
   async unwatchWhenComplete(): Promise<void> {
-    if (this.#keeper && this.complete()) await this.unwatch();
+    if (this.#keeper && !this.#shadow && this.complete()) await this.unwatch();
   }
 
   async #onRead(range: WatchedRange): Promise<number> {
     const ahead = this.#readAhead.afterMiss(range.offset, range.size);
     try {
       await this.#fs.fetchBlocks(this.#blobIndex, range, ahead);
+      this.#shadow?.touched(range);
       return 0;
     } catch (error) {
       return readerErrno(error);

@@ -78,13 +78,16 @@ class ErofsMount implements DriverMount {
   constructor(fs: ImageFs, place: MountPlace) {
     this.#fs = fs;
     this.#place = place;
-    this.#devices = fs.caches.map((_, index) => new ErofsDevice(fs, index, `${place.id}.${index}`));
+    this.#devices = fs.caches.map(
+      (_, index) =>
+        new ErofsDevice(fs, index, { name: `${place.id}.${index}`, recordIn: place.record ? place.cache : undefined }),
+    );
   }
 
   /** Has the events of all devices that are not complete. Before the kernel opens them: afterwards it would not ask. */
   async watchDevices({ all = false } = {}): Promise<void> {
     for (const device of this.#devices) {
-      if (!device.needed || (!all && device.complete())) continue;
+      if (!device.needed || (!all && !this.#place.record && device.complete())) continue;
       this.#keeper ??= await this.#place.keeper();
       await device.watch(this.#keeper);
     }
@@ -134,7 +137,9 @@ class ErofsMount implements DriverMount {
     this.ended = this.#watch();
   }
 
-  handover(): Handover {
+  handover(): Handover | undefined {
+    // What the keeper was given of a recording is no map of the cache: nobody else can go on with it.
+    if (this.#place.record) return undefined;
     return { state: this.#id, descriptors: [] };
   }
 
@@ -142,6 +147,7 @@ class ErofsMount implements DriverMount {
     const watched = this.#devices.filter((device) => device.watched).length;
     if (watched === 0)
       return { why: ['All data is in the cache: the kernel reads plain local files, without any event.'] };
+    if (this.#place.record) return { why: ['Every first read of a chunk raises an event, for the recording.'] };
     const of = this.#devices.length;
     return { why: [`First reads of missing data raise events: ${watched} of ${of} devices are not complete.`] };
   }

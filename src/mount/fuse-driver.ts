@@ -4,6 +4,7 @@ import { closeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { NaiadError } from '../base/errors.ts';
+import { TRACE_TOUCHES_MAX } from '../base/limits.ts';
 import type { ChunkCache } from '../cache/chunk-cache.ts';
 import {
   cloneFuseDescriptor,
@@ -17,6 +18,7 @@ import {
 import { loadAddon } from '../native/load.ts';
 import type { Driver, DriverMount, Handover } from './driver.ts';
 import { errnoOf } from './errno.ts';
+import type { RecordedTouches } from './first-touches.ts';
 import { checkFuseDevice } from './fuse-descriptors.ts';
 import { checkFuseMount, mountFuse, raiseReadAhead } from './fuse-mount.ts';
 import type { ImageFs } from './image-fs.ts';
@@ -84,7 +86,9 @@ class FuseMount implements DriverMount {
   readonly #fs: ImageFs;
   readonly #descriptors: readonly number[];
   readonly #session: FuseSession;
-  #stopped: { readonly status: FuseStatus; readonly done: Promise<void> } | undefined;
+  #stopped:
+    | { readonly status: FuseStatus; readonly touches: RecordedTouches; readonly done: Promise<void> }
+    | undefined;
   #disposed = false;
 
   /** Owns `descriptors`, also when it throws. */
@@ -110,10 +114,12 @@ class FuseMount implements DriverMount {
       descriptors,
       threads: threadCount(),
       negotiated,
+      touchesMax: TRACE_TOUCHES_MAX,
       onMiss: (miss) => this.#fetch(miss),
       onEnd,
     });
     fs.countReads(() => this.#status());
+    fs.recordTouches(() => this.#stopped?.touches ?? this.#session.touches());
   }
 
   handover(): Handover {
@@ -123,7 +129,11 @@ class FuseMount implements DriverMount {
 
   release(): Promise<void> {
     // Numbers of a session that has stopped are still asked for.
-    this.#stopped ??= { status: this.#session.status(), done: this.#session.stop() };
+    this.#stopped ??= {
+      status: this.#session.status(),
+      touches: this.#session.touches(),
+      done: this.#session.stop(),
+    };
     return this.#stopped.done;
   }
 

@@ -9,6 +9,7 @@ import { type CacheCounters, type ChunkCache, newCacheCounters } from '../cache/
 import type { Bootstrap, Extent } from '../image/bootstrap-reader.ts';
 import type { CacheDirectory } from './cache-directory.ts';
 import type { CachePool, PooledCache } from './cache-pool.ts';
+import { FirstTouches, type RecordedTouches } from './first-touches.ts';
 import { ReadAhead } from './read-ahead.ts';
 
 export interface ImageFsOptions {
@@ -63,6 +64,8 @@ export class ImageFs implements AsyncDisposable {
   readonly caches: readonly ChunkCache[];
   readonly #counters: ImageFsCounters;
   #ownReads: (() => OwnReads) | undefined;
+  #ownTouches: (() => RecordedTouches) | undefined;
+  readonly #touches: FirstTouches;
   readonly #pooled: readonly PooledCache[];
   readonly #observer: MountObserver | undefined;
   readonly #readAhead: ReadAhead;
@@ -74,6 +77,7 @@ export class ImageFs implements AsyncDisposable {
     this.#deadlineMs = options.fetchDeadlineMs;
     this.#pooled = pooled;
     this.caches = pooled.map(({ cache }) => cache);
+    this.#touches = new FirstTouches(this.caches.map(({ device }) => device));
     const cache = sinceNow(this.caches.map(({ counters }) => counters));
     this.#counters = {
       ...{ reads: 0, waits: 0, readBytes: 0, errors: 0, lastError: undefined, backend },
@@ -121,6 +125,16 @@ export class ImageFs implements AsyncDisposable {
     this.#ownReads = source;
   }
 
+  /** Has a driver tell of the first touches of its own reads; then those that come here are not recorded. */
+  recordTouches(source: () => RecordedTouches): void {
+    this.#ownTouches = source;
+  }
+
+  /** First touches of chunks since the mount began, in order. */
+  get touches(): RecordedTouches {
+    return this.#ownTouches?.() ?? this.#touches.recorded;
+  }
+
   /**
    * Makes bytes of a regular file present, for a driver that then reads them by itself.
    * @throws NaiadError when they cannot be had; counted as an error.
@@ -145,6 +159,7 @@ export class ImageFs implements AsyncDisposable {
     this.#counters.waits++;
     try {
       const waiting = cache.ensureAround(range, { deadlineMs: this.#deadlineMs });
+      this.#touches.ofDevice(blobIndex, range, waiting);
       const offset = range.offset + range.size;
       const size = Math.min(ahead, cache.device.size - offset);
       // Whoever reads there gets the error; nobody asked yet.
@@ -167,7 +182,11 @@ export class ImageFs implements AsyncDisposable {
     this.#counters.reads++;
     try {
       const extents = this.bootstrap.extents(nid, offset, buffer.length);
-      if (extents.every((extent) => this.#cache(extent).isReady(rangeOf(extent)))) return this.#copy(extents, buffer);
+      const ready = extents.every((extent) => this.#cache(extent).isReady(rangeOf(extent)));
+      if (ready) {
+        this.#touches.ofFile({ nid, offset }, extents);
+        return this.#copy(extents, buffer);
+      }
       return this.#waitAndCopy(nid, offset, extents, buffer).catch((error) => this.#failed(error));
     } catch (error) {
       return this.#failed(error);
@@ -196,6 +215,7 @@ export class ImageFs implements AsyncDisposable {
     const waiting = this.#ensure(extents, 'demand').finally(() =>
       this.#observer?.stalled((performance.now() - began) / 1000),
     );
+    if (!this.#ownTouches) this.#touches.ofFile({ nid, offset }, extents, waiting);
     // Whoever reads there gets the error; nobody asked yet.
     if (ahead > 0) this.#ensureFile(nid, offset + size, ahead).catch(() => undefined);
     await waiting;

@@ -50,6 +50,14 @@ export interface ContainerFacts {
   readonly user: ContainerUser;
 }
 
+/** What `GET /v1/mounts/<id>/trace` tells. */
+export interface RecordedAnswer {
+  /** A trace file. */
+  readonly trace: string;
+  /** Of the machine's monotonic clock: when the mount could be used, from which the times in the trace count. */
+  readonly sinceMs: number;
+}
+
 /** A call of the API. */
 export interface ApiCall {
   readonly method: 'GET' | 'POST';

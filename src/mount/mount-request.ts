@@ -20,6 +20,10 @@ export interface MountRequest extends FetchRequest {
   readonly platform?: string | undefined;
   /** How to reach registries; without credentials. */
   readonly registry?: Omit<RegistryOptions, 'credentials'> | undefined;
+  /** Has every first touch recorded, also where that slows the mount down. */
+  readonly record?: boolean | undefined;
+  /** File that gets the trace of the mount when it ends. */
+  readonly recordTo?: string | undefined;
   /** Made for each request, so that whoever gives up can see that it is gone. */
   readonly requestId?: string | undefined;
   /** The mount is for this process alone: a container's, which cannot go on after a crash. */
@@ -53,6 +57,7 @@ export function absoluteRequest(request: MountRequest): MountRequest {
     image: formatPlace(image),
     mountpoint: resolveMountpoint(request.mountpoint),
     upper: request.upper === undefined ? undefined : resolve(request.upper),
+    recordTo: request.recordTo === undefined ? undefined : resolve(request.recordTo),
     registry: absoluteRegistry(request.registry),
     cache: cacheDir(request.cache),
     cacheSizeMax: request.cacheSizeMax ?? (size ? parseSizeMax(size) : undefined),

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { throwIfAborted } from '../base/concurrency.ts';
+import { deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
@@ -38,6 +38,18 @@ export interface RunRequest {
   readonly fetch: FetchRequest;
   readonly platform?: string | undefined;
   readonly registry?: MountRequest['registry'];
+  /** Records every first touch, also where that costs. */
+  readonly record?: boolean | undefined;
+  readonly watch?: RunWatch | undefined;
+}
+
+/** Whoever looks at a run while it lasts, and ends it. */
+export interface RunWatch {
+  /** Gets what the container prints, which is shown nowhere else then. */
+  output(bytes: Uint8Array): void;
+  /** Runs beside the container, which is killed when this is done; `ended` gives its exit code. The image is mounted until
+   *  this is done as well. */
+  watch(run: { readonly state: string; readonly mountId: string; readonly ended: Promise<number> }): Promise<void>;
 }
 
 export interface RunOutcome {
@@ -76,9 +88,9 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
   const mountpoint = join(directory, 'rootfs');
   let mounted = false;
   try {
-    const { image, driver, fetch, platform, registry } = request;
+    const { image, driver, fetch, platform, registry, record } = request;
     const owner = thisProcess();
-    const asked = { image, mountpoint, driver, readWrite: true, platform, registry, owner, ...fetch };
+    const asked = { image, mountpoint, driver, readWrite: true, platform, registry, record, owner, ...fetch };
     const atStart = await startMount(asked, signal);
     const { mount } = atStart;
     mounted = true;
@@ -87,15 +99,26 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
     throwIfAborted(signal);
     let startedMs: number | undefined;
     const pidFile = join(directory, 'pid');
-    const exitCode = await supervise({
+    const stop = new AbortController();
+    const ended = deferred<number>();
+    ended.promise.catch(() => undefined); // It is thrown here as well.
+    const watching = request.watch?.watch({ state, mountId: mount.id, ended: ended.promise });
+    const watched = watching?.finally(() => stop.abort()) ?? Promise.resolve();
+    watched.catch(() => undefined);
+    const running = supervise({
       runtime,
       args: ['--root', runtimeRoot, 'run', '--bundle', directory, '--pid-file', pidFile, id],
       pidFile,
       tty: request.tty,
+      output: request.watch && ((bytes) => request.watch?.output(bytes)),
+      stop: stop.signal,
       onStarted: () => {
         startedMs = performance.now();
       },
     });
+    running.then(ended.resolve, ended.reject);
+    const exitCode = await running;
+    await watched;
     // The runtime names the first process only once the command runs; without it the code is the runtime's own.
     const code = exitCode !== 0 && !existsSync(pidFile) ? EXIT_NOT_STARTED : exitCode;
     const status = (await mountStatus(state, mount.id)) ?? atStart; // The daemon may have died meanwhile.

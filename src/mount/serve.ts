@@ -6,17 +6,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
+import type { Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
 import { findCredentialsIn } from '../registry/credentials.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
+import { writeTrace } from '../trace/write-trace.ts';
 import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
 import { BackgroundFill } from './background-fill.ts';
 import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
 import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
+import { monotonicMs } from './first-touches.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
 import type { KeeperHandle } from './keeper-handle.ts';
 import { dropDescriptors, keepDescriptors } from './kept-descriptors.ts';
@@ -27,6 +30,7 @@ import { isOurs, mountAbove, mountAt } from './mount-table.ts';
 import { untilUnmounted } from './mount-watch.ts';
 import { checkMountpoint } from './mountpoint.ts';
 import { createParts, mountOverlay, planWritable } from './overlay.ts';
+import { recordedTrace } from './recorded-trace.ts';
 import { cleanDead } from './recover.ts';
 import { slowReasons } from './slow-reasons.ts';
 import { unmount } from './unmount.ts';
@@ -66,6 +70,8 @@ export class ServedMount {
   /** True when it was unmounted lazily, so that there may be users left. */
   #detached = false;
   #stop: AbortSignal | undefined;
+  /** Of the monotonic clock; undefined until it can be used. */
+  #readyMs: number | undefined;
 
   /** `request` as `absoluteRequest` makes it; `why` is what led to it. */
   constructor(request: MountRequest, context: MountContext, why: readonly string[] = []) {
@@ -108,6 +114,7 @@ export class ServedMount {
     await this.#mountOnTop();
     throwIfAborted(signal);
     await this.#prepareHandover();
+    this.#readyMs = monotonicMs();
     this.#update({ ready: true });
     this.#startFill();
   }
@@ -136,6 +143,7 @@ export class ServedMount {
       this.#place(),
     );
     await this.#prepareHandover();
+    this.#readyMs = monotonicMs();
     const why = `Taken over from process ${left.process.pid}: nothing was unmounted.`;
     this.#update({ ready: true, why: [...left.why.filter((line) => !line.startsWith('Taken over ')), why] });
     this.#startFill();
@@ -227,6 +235,15 @@ export class ServedMount {
     return { ...facts, slow: slowReasons(facts) };
   }
 
+  /** What was touched first so far, and of the monotonic clock, when its times begin. */
+  async trace(): Promise<{ readonly trace: Trace; readonly sinceMs: number }> {
+    const { fs, image } = this;
+    const sinceMs = this.#readyMs ?? monotonicMs();
+    const devices = fs.caches.map(({ device }) => device);
+    const { bootstrap, manifestDigest, name } = image;
+    return { trace: await recordedTrace({ bootstrap, devices, manifestDigest, name }, fs.touches, sinceMs), sinceMs };
+  }
+
   /** Until the mount is gone, by `unmount`, by somebody's umount(8), or because of `signal`. */
   async waitForEnd(signal: AbortSignal): Promise<void> {
     this.#stop = signal;
@@ -256,6 +273,7 @@ export class ServedMount {
     const steps = [
       async () => this.#fill?.[Symbol.asyncDispose](),
       async () => this.#unmountAnyhow(),
+      async () => this.#writeTrace(),
       async () => {
         if (this.#claimed) removeRecord(this.#context.state, this.#record);
         this.#claimed = false;
@@ -289,6 +307,11 @@ export class ServedMount {
     if (isOurs(mountAt(target))) await unmount(target, { lazy });
     this.#detached ||= lazy;
     this.#unmounted?.();
+  }
+
+  async #writeTrace(): Promise<void> {
+    const { recordTo } = this.#request;
+    if (recordTo !== undefined && this.#readyMs !== undefined) writeTrace(recordTo, (await this.trace()).trace);
   }
 
   async #unmountAnyhow(): Promise<void> {
@@ -355,7 +378,8 @@ export class ServedMount {
 
   #place(): MountPlace {
     const { id, cache } = this.#record;
-    return { id, cache, keeper: () => this.#context.keeper.get() };
+    const { record, recordTo } = this.#request;
+    return { id, cache, record: record ?? recordTo !== undefined, keeper: () => this.#context.keeper.get() };
   }
 
   #update(change: Partial<MountRecord>): void {

@@ -17,6 +17,10 @@ export interface SuperviseOptions {
   readonly args: readonly string[];
   readonly pidFile: string;
   readonly tty: boolean;
+  /** Gets what it prints, in place of this process' own output; then it has no input either. */
+  readonly output?: ((bytes: Uint8Array) => void) | undefined;
+  /** Kills it. */
+  readonly stop?: AbortSignal | undefined;
   /** Called once the runtime has started the container. */
   readonly onStarted: () => void;
 }
@@ -46,17 +50,26 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     );
   });
   watchStart(options, () => ended).catch(() => undefined);
+  const kill = () => {
+    killContainer(options.pidFile, () => ended).catch(() => undefined); // It was ending already.
+  };
+  options.stop?.addEventListener('abort', kill, { once: true });
+  if (options.stop?.aborted) kill();
   try {
     const code = await exited;
     return killedBy ? 128 + constants.signals[killedBy] : code;
   } finally {
+    options.stop?.removeEventListener('abort', kill);
     restore();
   }
 }
 
-function start({ runtime, args, tty }: SuperviseOptions): ChildProcess {
+function start({ runtime, args, tty, output }: SuperviseOptions): ChildProcess {
   // In a group of its own, the runtime does not get Ctrl-C as well; on a terminal of its own there is no such signal.
-  return spawn(runtime, args, { stdio: 'inherit', detached: !tty });
+  if (!output) return spawn(runtime, args, { stdio: 'inherit', detached: !tty });
+  const child = spawn(runtime, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', output);
+  return child;
 }
 
 /** Replaces the listeners of all forwarded signals, and returns what puts them back. */
@@ -89,6 +102,11 @@ async function deliver(pidFile: string, signal: Forwarded, force: boolean, ended
   if (handled && !force) return false;
   process.kill(pid, 'SIGKILL');
   return true;
+}
+
+async function killContainer(pidFile: string, ended: () => boolean): Promise<void> {
+  const pid = await firstProcess(pidFile, ended);
+  if (pid !== undefined && !ended()) process.kill(pid, 'SIGKILL');
 }
 
 /** True when a process catches or ignores a signal. */

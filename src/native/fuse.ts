@@ -36,6 +36,19 @@ export interface FuseStatus extends FuseNegotiated {
   readonly parked: number;
 }
 
+/** The first read of a chunk. */
+export interface FuseTouch {
+  /** Where the chunk begins: on the device, and in the file that was read. */
+  readonly device: number;
+  readonly deviceOffset: number;
+  readonly nid: number;
+  readonly fileOffset: number;
+  /** Of the system's monotonic clock. */
+  readonly atMs: number;
+  /** 0 when the bytes were there; undefined while somebody waits for them. */
+  readonly waitMs: number | undefined;
+}
+
 /** Bytes of a file that somebody waits for. */
 export interface FuseMiss {
   readonly id: number;
@@ -55,6 +68,8 @@ export interface FuseOptions {
   readonly threads: number;
   /** Of a connection that another process made; else the kernel's first request settles it. */
   readonly negotiated?: FuseNegotiated | undefined;
+  /** First touches of chunks that are kept, at most. */
+  readonly touchesMax: number;
   /** Each must be answered with `done`. */
   readonly onMiss: (miss: FuseMiss) => void;
   /** The kernel has let go of the mount. */
@@ -63,6 +78,8 @@ export interface FuseOptions {
 
 /** Numbers of one miss in what the addon hands over. */
 const MISS_NUMBERS = 4;
+/** Numbers of one touch there. */
+const TOUCH_NUMBERS = 6;
 
 export class FuseSession {
   readonly #session: number;
@@ -73,7 +90,16 @@ export class FuseSession {
 
   /** @throws NaiadError IO when a map or a bootstrap is not what it should be; ADDON_MISSING. */
   static start(options: FuseOptions): FuseSession {
-    const { bootstrap, devices, descriptors, threads, negotiated = { minor: 0, flags: 0 }, onMiss, onEnd } = options;
+    const {
+      bootstrap,
+      devices,
+      descriptors,
+      threads,
+      negotiated = { minor: 0, flags: 0 },
+      touchesMax,
+      onMiss,
+      onEnd,
+    } = options;
     const session = loadAddon().fuseStart(
       {
         bootstrap: Buffer.from(bootstrap.buffer, bootstrap.byteOffset, bootstrap.byteLength),
@@ -82,6 +108,7 @@ export class FuseSession {
         threads,
         minor: negotiated.minor,
         flags: negotiated.flags,
+        touchesMax,
       },
       (misses, ended) => {
         for (let at = 0; at < misses.length; at += MISS_NUMBERS) {
@@ -107,6 +134,20 @@ export class FuseSession {
 
   status(): FuseStatus {
     return loadAddon().fuseStatus(this.#session);
+  }
+
+  /** First touches of chunks since the session began, in order; `cut` when there were more than are kept. */
+  touches(): { readonly touches: readonly FuseTouch[]; readonly cut: boolean } {
+    const { touches: numbers, cut } = loadAddon().fuseTouches(this.#session);
+    const touches = Array.from({ length: numbers.length / TOUCH_NUMBERS }, (_, index) => {
+      const at = index * TOUCH_NUMBERS;
+      const [device, deviceOffset, nid, fileOffset, atMs, waitMs] = numbers.subarray(
+        at,
+        at + TOUCH_NUMBERS,
+      ) as unknown as [number, number, number, number, number, number];
+      return { device, deviceOffset, nid, fileOffset, atMs, waitMs: waitMs < 0 ? undefined : waitMs };
+    });
+    return { touches, cut };
   }
 
   /** Ends the threads. Requests stay unanswered until the last descriptor is closed, or another process answers. The

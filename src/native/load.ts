@@ -27,6 +27,7 @@ export interface Addon {
   fuseDone(session: number, id: number, errno: number): void;
   fuseStop(session: number): Promise<void>;
   fuseStatus(session: number): FuseStatus;
+  fuseTouches(session: number): { readonly touches: Float64Array; readonly cut: boolean };
   fuseClone(fd: number): number;
   fuseResend(fd: number): number;
   sha256Start(): Sha256;

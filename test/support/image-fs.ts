@@ -19,7 +19,7 @@ export async function openImageFs(
   const keeper = () => Promise.reject(new Error('there is no keeper here'));
   return {
     fs,
-    place: { id: 'test', cache, keeper },
+    place: { id: 'test', cache, record: false, keeper },
     async [Symbol.asyncDispose]() {
       await fs[Symbol.asyncDispose]();
       await directory[Symbol.asyncDispose]();

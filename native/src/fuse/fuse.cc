@@ -99,7 +99,7 @@ int OpenDevice(const Napi::Value& value, Device& device) {
   return error != 0 ? error : opened;
 }
 
-int OpenImage(const Napi::Object& options, Handle& handle) {
+int OpenImage(const Napi::Object& options, uint64_t touches_max, Handle& handle) {
   const Napi::Value bootstrap = options.Get("bootstrap");
   const Napi::Value list = options.Get("devices");
   if (!bootstrap.IsBuffer() || !list.IsArray()) return EINVAL;
@@ -115,7 +115,7 @@ int OpenImage(const Napi::Object& options, Handle& handle) {
   Bootstrap image;
   if (int error = image.Open(ByteView(bytes.Data(), bytes.Length()), std::move(bounds))) return error;
   handle.bootstrap = Napi::Persistent(bytes);
-  handle.server = std::make_unique<Server>(std::move(image), std::move(devices));
+  handle.server = std::make_unique<Server>(std::move(image), std::move(devices), touches_max);
   return 0;
 }
 
@@ -148,15 +148,16 @@ Napi::Value FuseStart(const Napi::CallbackInfo& info) {
   }
   const auto options = info[0].As<Napi::Object>();
   std::vector<napi_value> numbers{options.Get("descriptors"), options.Get("threads"), options.Get("minor"),
-                                  options.Get("flags")};
+                                  options.Get("flags"), options.Get("touchesMax")};
   Arguments arguments(env, std::move(numbers));
   std::vector<int> descriptors = arguments.Descriptors(0);
   const int64_t threads = arguments.Integer(1);
   const Negotiated negotiated{static_cast<uint32_t>(arguments.Integer(2)), static_cast<uint64_t>(arguments.Integer(3))};
+  const auto touches_max = static_cast<uint64_t>(arguments.Integer(4));
   if (!arguments.Ok()) return env.Undefined();
 
   auto handle = std::make_shared<Handle>();
-  int error = OpenImage(options, *handle);
+  int error = OpenImage(options, touches_max, *handle);
   if (error != 0) return Napi::Number::New(env, -error);
   if (negotiated.minor != 0) handle->server->Resume(negotiated);
   handle->session = std::make_unique<Session>(*handle->server, std::move(descriptors), static_cast<size_t>(threads),
@@ -219,6 +220,29 @@ Napi::Value FuseStatus(const Napi::CallbackInfo& info) {
   set("errors", counters.errors.load(std::memory_order_relaxed));
   set("parked", handle->session->parked());
   return status;
+}
+
+Napi::Value FuseTouches(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const int64_t id = arguments.Integer(0);
+  if (!arguments.Ok()) return info.Env().Undefined();
+  const HandlePointer handle = Find(info, id);
+  if (!handle) return info.Env().Undefined();
+  bool cut = false;
+  const std::vector<Touch> touches = handle->server->touches().Read(cut);
+  Napi::Float64Array numbers = Napi::Float64Array::New(info.Env(), touches.size() * 6);
+  size_t at = 0;
+  for (const Touch& touch : touches) {
+    for (const uint64_t number : {uint64_t{touch.device}, touch.device_offset, touch.nid, touch.file_offset}) {
+      numbers[at++] = static_cast<double>(number);
+    }
+    numbers[at++] = touch.at_ms;
+    numbers[at++] = touch.wait_ms;
+  }
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("touches", numbers);
+  result.Set("cut", cut);
+  return result;
 }
 
 Napi::Value FuseClone(const Napi::CallbackInfo& info) {

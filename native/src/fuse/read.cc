@@ -16,6 +16,9 @@ Outcome Server::Read(const Request& request, Reply& reply) {
   if (in.offset >= file.size) return Outcome::kReply;
   const uint64_t size = std::min<uint64_t>(in.size, file.size - in.offset);
   reply.error = CheckReady(file, in.offset, size);
+  if (reply.error == 0 || reply.error == EAGAIN) {
+    Touched(file, in.offset, size, reply.error == EAGAIN ? request.header().unique : 0);
+  }
   if (reply.error == EAGAIN) {
     counters_.waits.fetch_add(1, std::memory_order_relaxed);
     reply.miss = {request.header().unique, file.nid, in.offset, static_cast<uint32_t>(size), request.header().pid};
@@ -35,6 +38,7 @@ void Server::Complete(const Miss& miss, Reply& reply) {
   if (reply.error == 0) reply.error = CheckReady(file, miss.offset, miss.size);
   // Whoever said that all is there was wrong; asking again would have no end.
   if (reply.error == EAGAIN) reply.error = EIO;
+  touches_.Arrived(miss.unique);
   if (reply.error == 0) reply.error = CopyRange(file, miss.offset, miss.size, reply.payload.data());
   if (reply.error == 0) {
     reply.size = miss.size;
@@ -53,6 +57,22 @@ int Server::CheckReady(const Inode& file, uint64_t offset, uint64_t size) const 
     offset += length;
   }
   return 0;
+}
+
+void Server::Touched(const Inode& file, uint64_t offset, uint64_t size, uint64_t request) {
+  double now = 0;
+  for (const uint64_t end = offset + size; offset < end;) {
+    Extent extent;
+    if (image_.ExtentAt(file, offset, extent) != 0) return;
+    if (!touches_.Has(extent.device, extent.chunk)) {
+      const uint64_t within = offset % image_.chunk_size();
+      if (now == 0) now = MonotonicMs();
+      const double wait = request == 0 ? 0 : Touches::kWaiting;
+      touches_.Add({extent.device, extent.device_offset - within, file.nid, offset - within, now, wait}, extent.chunk,
+                   request);
+    }
+    offset += std::min(extent.size, end - offset);
+  }
 }
 
 int Server::CopyRange(const Inode& file, uint64_t offset, uint64_t size, uint8_t* to) const {

@@ -40,10 +40,16 @@ int PutBytes(Reply& reply, std::string_view bytes) {
   return 0;
 }
 
+std::vector<uint64_t> ChunkCounts(const Bootstrap& image) {
+  std::vector<uint64_t> counts;
+  for (const DeviceBounds& bounds : image.devices()) counts.push_back(bounds.chunk_count);
+  return counts;
+}
+
 }  // namespace
 
-Server::Server(Bootstrap image, std::vector<Device> devices)
-    : image_(std::move(image)), devices_(std::move(devices)) {}
+Server::Server(Bootstrap image, std::vector<Device> devices, uint64_t touches_max)
+    : image_(std::move(image)), devices_(std::move(devices)), touches_(ChunkCounts(image_), touches_max) {}
 
 void Server::Resume(const Negotiated& negotiated) {
   negotiated_ = negotiated;

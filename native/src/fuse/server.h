@@ -10,6 +10,7 @@
 
 #include "device/device.h"
 #include "fuse/request.h"
+#include "fuse/touches.h"
 #include "image/bootstrap.h"
 
 namespace naiad {
@@ -81,8 +82,8 @@ class Server {
   /** Largest read the kernel is told that it may ask for. */
   static constexpr size_t kReadSizeMax = 1 << 20;
 
-  /** `image` is open over `devices`. */
-  Server(Bootstrap image, std::vector<Device> devices);
+  /** `image` is open over `devices`. Of its chunks up to `touches_max` first touches are recorded. */
+  Server(Bootstrap image, std::vector<Device> devices, uint64_t touches_max);
 
   /** Answers one request as read from the device; `reply` has room for `kReadSizeMax` bytes. */
   Outcome Handle(ByteView request, Reply& reply);
@@ -92,6 +93,7 @@ class Server {
 
   const Counters& counters() const { return counters_; }
   Counters& counters() { return counters_; }
+  const Touches& touches() const { return touches_; }
   const Negotiated& negotiated() const { return negotiated_; }
   /** True once INIT was answered, or `Resume` said what it came to. */
   bool is_ready() const { return is_ready_.load(std::memory_order_acquire); }
@@ -116,6 +118,8 @@ class Server {
   int ListXattrs(const Request& request, Reply& reply);
   /** 0 when every byte of a range is there, EAGAIN when not, or EIO. */
   int CheckReady(const Inode& file, uint64_t offset, uint64_t size) const;
+  /** Records the first touches among the chunks of a range; `request` waits for its bytes, 0: they are there. */
+  void Touched(const Inode& file, uint64_t offset, uint64_t size, uint64_t request);
   int CopyRange(const Inode& file, uint64_t offset, uint64_t size, uint8_t* to) const;
 
   Bootstrap image_;
@@ -123,6 +127,7 @@ class Server {
   Negotiated negotiated_;
   std::atomic<bool> is_ready_{false};
   Counters counters_;
+  Touches touches_;
 };
 
 }  // namespace naiad

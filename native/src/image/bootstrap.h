@@ -71,6 +71,8 @@ class Bootstrap {
   uint64_t root_nid() const { return root_nid_; }
   uint64_t name_count() const { return name_count_; }
   uint64_t size() const { return bytes_.size(); }
+  /** Bytes of a file that one chunk address stands for. */
+  uint64_t chunk_size() const { return chunk_size_; }
   const std::vector<DeviceBounds>& devices() const { return devices_; }
 
   /** 0 or EIO. */

@@ -25,6 +25,11 @@ export const command = defineCommand({
         describe: 'How to mount',
       })
       .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
+      .option('trace', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'When it is unmounted, write to FILE what was read first',
+      })
       .option('foreground', {
         type: 'boolean',
         default: false,
@@ -42,6 +47,7 @@ export const command = defineCommand({
       driver: args.driver,
       readWrite: args.rw,
       upper: args.upper,
+      recordTo: args.trace,
       ...readCacheFlags(args),
       platform: args.platform,
       registry: readRegistryFlags(args).registry,

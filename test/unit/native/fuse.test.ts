@@ -44,7 +44,10 @@ class Place implements AsyncDisposable {
   readonly #fds: number[] = [];
   onMiss: (miss: FuseMiss) => void = (miss) => this.misses.push(miss);
 
-  constructor(bytes: Uint8Array, options: { ready?: boolean; negotiated?: { minor: number; flags: number } } = {}) {
+  constructor(
+    bytes: Uint8Array,
+    options: { ready?: boolean; negotiated?: { minor: number; flags: number }; touchesMax?: number } = {},
+  ) {
     this.bootstrap = Bootstrap.parse(bytes);
     let onEnd: () => void = () => undefined;
     this.ended = new Promise((resolve) => {
@@ -55,6 +58,7 @@ class Place implements AsyncDisposable {
       devices: this.bootstrap.blobs.map((blob) => this.#device(blob, options.ready === true)),
       descriptors: [this.client.sessionEnd],
       threads: 2,
+      touchesMax: options.touchesMax ?? 100,
       negotiated: options.negotiated,
       onMiss: (miss) => this.onMiss(miss),
       onEnd,
@@ -254,6 +258,22 @@ function expected(bootstrap: Bootstrap, nid: number, offset: number, size: numbe
   return Buffer.concat(pieces);
 }
 
+/** Touches as they were recorded, without their times. */
+function touchesOf(place: Place) {
+  let last = 0;
+  return place.session.touches().touches.map(({ atMs, waitMs, ...touch }) => {
+    assert.ok(atMs >= last, 'in order');
+    last = atMs;
+    return { ...touch, how: waitMs === undefined ? 'waits' : waitMs > 0 ? 'waited' : 'had' };
+  });
+}
+
+function chunkTouches(bootstrap: Bootstrap, nid: number, how: string) {
+  return bootstrap.chunkAddresses(nid).map(({ blobIndex: device, deviceOffset }, index) => {
+    return { device, deviceOffset, nid, fileOffset: index * bootstrap.chunkSize, how };
+  });
+}
+
 test('fuse session: cached bytes are read without JavaScript', { ...needs }, async () => {
   await using place = new Place(seed('everything'), { ready: true });
   const { nid, size } = largestFile(place.bootstrap);
@@ -274,6 +294,20 @@ test('fuse session: cached bytes are read without JavaScript', { ...needs }, asy
   assert.deepEqual(place.misses, []);
   const { reads, waits, parked } = place.session.status();
   assert.deepEqual({ reads, waits, parked }, { reads: 7, waits: 0, parked: 0 });
+  assert.deepEqual(touchesOf(place), chunkTouches(place.bootstrap, nid, 'had'));
+});
+
+test('fuse session: first touches are kept once each, in order, up to a bound', { ...needs }, async () => {
+  await using place = new Place(seed('everything'), { ready: true, touchesMax: 2 });
+  const { nid, size } = largestFile(place.bootstrap);
+  for (const at of [Math.floor((size - 1) / 4096) * 4096, 0, 4096, 0]) {
+    const body = readIn.encode({ handle: 0, offset: at, size: 1 });
+    assert.equal((await place.client.ask('read', place.nodeOf(nid), body)).error, 0);
+  }
+  const all = chunkTouches(place.bootstrap, nid, 'had');
+  assert.ok(all.length > 2);
+  assert.deepEqual(touchesOf(place), [all.at(-1), all[0]]);
+  assert.equal(place.session.touches().cut, true);
 });
 
 test('fuse session: a read that must wait holds nobody up, and is answered when it may', { ...needs }, async () => {
@@ -288,12 +322,14 @@ test('fuse session: a read that must wait holds nobody up, and is answered when 
   assert.deepEqual({ ...miss, id: 0 }, { id: 0, nid, offset: 1, size: size - 1 });
   for (let i = 0; i < 5; i++) assert.equal((await place.client.ask('getattr', node)).error, 0);
   assert.equal(place.session.status().parked, 1);
+  assert.deepEqual(touchesOf(place), chunkTouches(place.bootstrap, nid, 'waits'));
   for (const map of place.maps) writeSync(map, Buffer.alloc(4096, 0xff), 0, 4096, 4096);
   place.session.done(miss.id, 0);
   const reply = await place.client.receive();
   assert.equal(reply.unique, waiting);
   assert.ok(reply.payload.equals(expected(place.bootstrap, nid, 1, size)));
   place.session.done(miss.id, 0); // Known no more: nothing happens.
+  assert.deepEqual(touchesOf(place), chunkTouches(place.bootstrap, nid, 'waited'));
   assert.equal(place.session.status().parked, 0);
 });
 
@@ -364,7 +400,7 @@ test('fuse session: what the kernel lets go of ends it; a successor needs what w
 });
 
 test('fuse session: a bootstrap or a map that is too short is refused at the start', { ...needs }, () => {
-  const options = { descriptors: [0], threads: 1, onMiss: () => undefined, onEnd: () => undefined };
+  const options = { descriptors: [0], threads: 1, touchesMax: 0, onMiss: () => undefined, onEnd: () => undefined };
   assert.throws(() => FuseSession.start({ ...options, bootstrap: Buffer.alloc(9000), devices: [] }), { code: 'IO' });
   const bytes = seed('everything');
   const device = { dataFd: 0, mapFd: openSync('/dev/null', 'r'), readyAt: 4096, size: 4096 };

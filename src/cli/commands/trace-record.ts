@@ -1,0 +1,131 @@
+// `naiad trace record`: run a container until it is ready, and keep what it read.
+import { NaiadError } from '../../base/errors.ts';
+import { formatSize, parseDuration } from '../../base/units.ts';
+import { RUNTIME_NAMES } from '../../container/runtime.ts';
+import { DRIVER_NAMES } from '../../mount/driver.ts';
+import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
+import { defineCommand } from '../command.ts';
+import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+
+const TIMEOUT_DEFAULT = '600s';
+
+export const command = defineCommand({
+  usage: 'trace record <image> [command..]',
+  summary: 'Run an image until its application is ready, and write what it read into a trace file',
+  examples: [
+    ['naiad trace record --ready http://127.0.0.1:8080/ registry.example/app:1-naiad', 'Writes app.trace'],
+    ["naiad trace record --ready 'log:ready to accept' -o pg.trace registry.example/postgres:16-naiad", 'By its log'],
+    ['naiad trace record --duration 20s oci:layout:app', 'What it reads in its first 20 seconds'],
+    ['naiad trace record --ready exit oci:layout:app python3 -c "import flask"', 'A command that ends'],
+  ],
+  passThrough: true,
+  options: (parser) =>
+    registryFlags(cacheFlags(parser))
+      .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
+      .positional('command', { type: 'string', array: true, default: [], describe: "Instead of the image's own" })
+      .option('output', {
+        alias: 'o',
+        type: 'string',
+        requiresArg: true,
+        describe: 'Trace to write; .zst is compressed',
+      })
+      .option('cmd', {
+        type: 'string',
+        requiresArg: true,
+        describe: "Instead of the image's command: a line for sh -c",
+      })
+      .option('ready', {
+        type: 'string',
+        requiresArg: true,
+        describe: "When it counts as started: 'log:REGEX', 'http://…', 'tcp:[HOST:]PORT' or 'exit'",
+      })
+      .option('duration', { type: 'string', requiresArg: true, describe: 'How long to go on then: 500ms, 20s' })
+      .option('timeout', {
+        type: 'string',
+        requiresArg: true,
+        default: TIMEOUT_DEFAULT,
+        describe: 'It must be ready within this time',
+      })
+      .option('env', {
+        alias: 'e',
+        type: 'string',
+        array: true,
+        nargs: 1,
+        describe: 'NAME=VALUE, or NAME for your own',
+      })
+      .option('workdir', { alias: 'w', type: 'string', requiresArg: true, describe: 'Directory to start in' })
+      .option('user', { alias: 'u', type: 'string', requiresArg: true, describe: 'NAME|UID[:GROUP|GID] in the image' })
+      .option('volume', { alias: 'v', type: 'string', array: true, nargs: 1, describe: 'SOURCE:DESTINATION[:ro]' })
+      .option('net', { choices: ['host', 'none'] as const, default: 'host' as const, describe: 'Network' })
+      .option('runtime', {
+        choices: ['auto', ...RUNTIME_NAMES] as const,
+        default: 'auto' as const,
+        describe: 'OCI runtime',
+      })
+      .option('driver', {
+        choices: ['auto', ...DRIVER_NAMES] as const,
+        default: 'auto' as const,
+        describe: 'How to mount',
+      })
+      .option('platform', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Of an image for several: OS/ARCH[/VARIANT]',
+      }),
+  async run(args, io) {
+    const { parseEnv, parseVolume } = await import('../../container/container-config.ts');
+    const { recordTrace } = await import('../../mount/record-trace.ts');
+    const { parseReady } = await import('../../ready/ready.ts');
+    const { writeTrace } = await import('../../trace/write-trace.ts');
+    const { summarise } = await import('../../trace/files.ts');
+    const file = args.output ?? traceName(args.image);
+    if (args.cmd !== undefined && args.command.length > 0) {
+      throw new NaiadError('USAGE', 'there are two commands: --cmd, and what follows the image', {
+        hint: 'Leave out one.',
+      });
+    }
+    const trace = await recordTrace(
+      {
+        run: {
+          image: args.image,
+          command: args.cmd === undefined ? args.command : ['/bin/sh', '-c', args.cmd],
+          runtime: args.runtime,
+          env: (args.env ?? []).flatMap((text) => parseEnv(text, process.env)),
+          workdir: args.workdir,
+          user: args.user,
+          volumes: (args.volume ?? []).map(parseVolume),
+          net: args.net,
+          readOnly: false,
+          tty: false,
+          driver: args.driver,
+          fetch: readCacheFlags(args),
+          platform: args.platform,
+          registry: readRegistryFlags(args).registry,
+        },
+        ready: args.ready === undefined ? undefined : parseReady(args.ready),
+        durationMs: args.duration === undefined ? undefined : duration('--duration', args.duration),
+        timeoutMs: duration('--timeout', args.timeout),
+      },
+      io.signal,
+    );
+    writeTrace(file, trace);
+    const { files, ...totals } = summarise(trace);
+    const result = { file, image: trace.image, readyMs: trace.readyMs, files: files.length, ...totals };
+    io.result(result, () => {
+      const ready = trace.readyMs === undefined ? '' : `ready after ${(trace.readyMs / 1000).toFixed(2)} s; `;
+      return `${file}: ${ready}${result.touches} first touches of ${result.files} files, ${formatSize(result.bytes)}`;
+    });
+  },
+});
+
+/** `registry.example/team/app:1` writes `app.trace`. */
+function traceName(image: string): string {
+  const name = /([A-Za-z0-9_.-]+?)(?:[:@][^/]*)?$/.exec(image)?.[1] ?? 'image';
+  return `${name}.trace`;
+}
+
+function duration(option: string, text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== undefined) return ms;
+  throw new NaiadError('USAGE', `${option} ${text} is no time`, { hint: 'Write 500ms or 20s.' });
+}
