@@ -42,8 +42,8 @@ function place(name: string): string {
 const status = () => naiad.json<DaemonStatus>(['daemon', 'status']);
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(20)) if (await holds()) return;
-  assert.fail(`not within 10 s: ${what}`);
+  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(20)) if (await holds()) return;
+  assert.fail(`not within a minute: ${what}`);
 }
 
 async function get(path: string): Promise<string> {

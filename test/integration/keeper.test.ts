@@ -50,8 +50,8 @@ async function assertReads(path: string, indices: Iterable<number>): Promise<voi
 }
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(10)) if (holds()) return;
-  assert.fail(`not within 10 s: ${what}`);
+  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(10)) if (holds()) return;
+  assert.fail(`not within a minute: ${what}`);
 }
 
 /** The process that listens on `socketPath`, by its arguments. */
@@ -226,7 +226,7 @@ test('keeper: nonsense on its socket harms nobody', { ...needs }, async () => {
   const file = openSync('/dev/null', 'r');
   for (let kind = 0; kind < 16; kind++) {
     for (const size of [4, keeperMessage.size - 1, keeperMessage.size, keeperMessage.size + 1]) {
-      const socket = connectPackets(socketPath, 1000) as number;
+      const socket = connectPackets(socketPath, 60_000) as number;
       const bytes = Buffer.alloc(size, 0xff);
       bytes.writeUInt32LE(kind, 0);
       if (kind === KEEPER_CALLS.stop) bytes.fill(0, 4); // All ones would be a wish that is granted to the last.
@@ -235,7 +235,7 @@ test('keeper: nonsense on its socket harms nobody', { ...needs }, async () => {
       if (kind !== KEEPER_CALLS.answer) {
         const { bytes: answer, descriptors: sent } = await receiveDescriptors(socket, {
           sizeMax: 512,
-          timeoutMs: 5000,
+          timeoutMs: 60_000,
         });
         assert.deepEqual(sent, []);
         if (size !== keeperMessage.size) assert.equal(answer.length, 0);

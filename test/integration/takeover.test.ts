@@ -68,7 +68,7 @@ for (const { how, name } of [
       stdio: ['ignore', 'inherit', 'inherit', far, 'ipc'],
     });
     await message(server, 'mounted');
-    const { bytes, descriptors } = await receiveDescriptors(near, { sizeMax: 1024, timeoutMs: 5000 });
+    const { bytes, descriptors } = await receiveDescriptors(near, { sizeMax: 1024, timeoutMs: 60_000 });
     closeDescriptors([near, far]);
     const missed = message(server, 'miss');
     const waiting = sumsOf(mountpoint);

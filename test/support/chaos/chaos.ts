@@ -36,7 +36,7 @@ export interface ChaosReport {
 const READERS = 4;
 /** Long enough that some strikes meet a daemon that serves, and some one that is starting. */
 const PAUSE_MAX_MS = 2000;
-const BACK_MAX_MS = 20_000;
+const BACK_MAX_MS = 60_000;
 const READER = join('test', 'support', 'chaos', 'reader.py');
 /** Command lines: the daemon changes its own once it runs, the keeper has the one of the daemon that it starts in its own. */
 const PROGRAMS = { daemon: /^(?!.*naiad-keeper).*daemon-main|^naiad daemon /, keeper: /naiad-keeper/ } as const;
