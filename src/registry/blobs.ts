@@ -2,7 +2,7 @@
 import type { ByteRange } from '../backend/blob-reader.ts';
 import { verifyStream } from '../backend/verify.ts';
 import { NaiadError } from '../base/errors.ts';
-import { RANGE_DISCARD_MAX } from '../base/limits.ts';
+import { RANGE_DISCARD_MAX, REGISTRY_RATE_MIN } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { MiB } from '../base/units.ts';
 import type { Descriptor } from '../format/oci/manifest.ts';
@@ -88,9 +88,10 @@ async function* resumed(
   let response = first;
   /** Bytes we have already, of a server that starts from the beginning again. */
   let skip = 0;
+  const patience = new Patience(registry.readDeadlineMs, `${asked.what} at ${registry.host}`);
   for (;;) {
     try {
-      for await (const piece of response.body) {
+      for await (const piece of patience.of(response.body)) {
         const rest = piece.subarray(Math.min(piece.length, skip));
         skip -= piece.length - rest.length;
         if (rest.length === 0) continue;
@@ -114,6 +115,27 @@ async function* resumed(
 }
 
 const RESUMES_MAX = 4;
+
+/** Ends a stream that trickles. A line that goes silent is ended elsewhere; whoever reads slowly is not to blame. */
+class Patience {
+  #leftMs: number;
+  readonly #what: string;
+
+  constructor(leftMs: number, what: string) {
+    this.#leftMs = leftMs;
+    this.#what = what;
+  }
+
+  async *of(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+    let waitsSince = performance.now();
+    for await (const piece of pieces) {
+      this.#leftMs -= performance.now() - waitsSince - (piece.length / REGISTRY_RATE_MIN) * 1000;
+      if (this.#leftMs < 0) throw new NaiadError('REGISTRY_UNAVAILABLE', `${this.#what}: it comes too slowly`);
+      yield piece;
+      waitsSince = performance.now();
+    }
+  }
+}
 
 /** The rest of a blob from `offset` (206), or all of it again (200). */
 async function reopen(registry: Registry, asked: Call, offset: number, size: number): Promise<HttpResponse> {

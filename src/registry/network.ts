@@ -113,6 +113,10 @@ const HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
     'It refused our side of the connection: does it want a client certificate? Name one in certs.d/HOST/hosts.toml.',
   ],
   [
+    /^CERT_(NOT_YET_VALID|HAS_EXPIRED)$/,
+    "Its certificate is not valid at this time: is this machine's clock right? If so, the registry needs a new one.",
+  ],
+  [
     /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/,
     "Its certificate is not trusted here; put its authority's certificate into certs.d/HOST/ca.crt, or name it in NODE_EXTRA_CA_CERTS.",
   ],
@@ -160,6 +164,8 @@ function reasonOf(code: string): string {
       return 'no answer in time';
     case 'UND_ERR_BODY_TIMEOUT':
       return 'the answer stopped coming';
+    case 'UND_ERR_HEADERS_OVERFLOW':
+      return 'the answer has more headers than anyone needs';
     case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
       return 'the answer is not as long as it says';
     default:

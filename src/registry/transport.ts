@@ -86,6 +86,11 @@ export class Registry implements AsyncDisposable {
     return await this.#routing.endpoints();
   }
 
+  /** Within it a read has its result, or later by the time that bytes took to come at the least rate. */
+  get readDeadlineMs(): number {
+    return this.#options.deadlineMs ?? REGISTRY_READ_DEADLINE_MS;
+  }
+
   /** What the registry asked for so far, of the endpoint that asked first. */
   async authentication(): Promise<'none' | 'basic' | 'bearer'> {
     const schemes = (await this.#routing.endpoints()).map(({ authenticator }) => authenticator.scheme);
@@ -130,8 +135,7 @@ export class Registry implements AsyncDisposable {
     statuses: readonly number[],
     consume: (response: HttpResponse, onBytes: (count: number) => void) => Promise<T>,
   ): Promise<T> {
-    const deadlineMs = this.#options.deadlineMs ?? REGISTRY_READ_DEADLINE_MS;
-    return await this.retry(call, deadlineMs, async (signal, _, extend) => {
+    return await this.retry(call, this.readDeadlineMs, async (signal, _, extend) => {
       const response = await this.expect({ ...call, signal }, statuses);
       try {
         return await consume(response, (count) => extend((count / REGISTRY_RATE_MIN) * 1000));
