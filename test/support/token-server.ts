@@ -26,6 +26,8 @@ export interface TokenServerOptions {
   readonly anonymousPull?: boolean;
   /** Answers as `access_token`. */
   readonly accessToken?: boolean;
+  /** A registry takes a token for so long, whatever it is said to be good for: 300 s. */
+  readonly lifetimeSec?: number;
 }
 
 export function openssl(): Requirement {
@@ -51,7 +53,7 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
       return;
     }
     const access = query.getAll('scope').map((scope) => scopeAccess(scope, known));
-    const token = signToken({ key, certificate, service, access });
+    const token = signToken({ key, certificate, service, access, lifetimeSec: options.lifetimeSec });
     const name = options.accessToken ? 'access_token' : 'token';
     response
       .writeHead(200, { 'content-type': 'application/json' })
@@ -80,7 +82,16 @@ function scopeAccess(scope: string, known: boolean): object {
   return { type, name, actions: known ? actions : actions.filter((action) => action === 'pull') };
 }
 
-function signToken(of: { key: string; certificate: string; service: string; access: object[] }): string {
+/** Distribution takes a token so long after its end. */
+const LEEWAY_SEC = 60;
+
+function signToken(of: {
+  readonly key: string;
+  readonly certificate: string;
+  readonly service: string;
+  readonly access: object[];
+  readonly lifetimeSec: number | undefined;
+}): string {
   const der = readFileSync(of.certificate, 'utf8').replace(/-----[A-Z ]+-----|\s/g, '');
   const now = Math.floor(Date.now() / 1000);
   const header = { alg: 'RS256', typ: 'JWT', x5c: [der] };
@@ -88,8 +99,8 @@ function signToken(of: { key: string; certificate: string; service: string; acce
     iss: 'naiad-test',
     sub: 'x',
     aud: of.service,
-    exp: now + 300,
-    nbf: now - 10,
+    exp: of.lifetimeSec === undefined ? now + 300 : now + of.lifetimeSec - LEEWAY_SEC,
+    nbf: now - 2 * LEEWAY_SEC,
     iat: now,
     jti: randomUUID(),
   };
