@@ -14,6 +14,9 @@ export interface BlobStream {
   readonly offset: number;
   /** Each piece belongs to the caller. Leaving the loop ends the transfer. @throws as `open` */
   readonly pieces: AsyncIterable<Uint8Array>;
+  /** Says that bytes of it were wrong. True when the next attempt goes elsewhere because of that; left out where all come from one
+   *  place. */
+  distrust?(): boolean;
 }
 
 export interface BlobReader {

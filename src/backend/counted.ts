@@ -34,8 +34,8 @@ export function counted(reader: BlobReader, counters: ReadCounters): BlobReader 
 async function countedStream(opening: Promise<BlobStream>, counters: ReadCounters): Promise<BlobStream> {
   counters.requests++;
   try {
-    const { offset, pieces } = await opening;
-    return { offset, pieces: countedPieces(pieces, counters) };
+    const stream = await opening;
+    return { ...stream, pieces: countedPieces(stream.pieces, counters) };
   } catch (error) {
     counters.errors++;
     throw error;

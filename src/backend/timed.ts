@@ -28,8 +28,8 @@ async function timedStream(open: () => Promise<BlobStream>, onRead: OnRead): Pro
   const began = performance.now();
   const ended = (bytes: number | undefined) => onRead((performance.now() - began) / 1000, bytes);
   try {
-    const { offset, pieces } = await open();
-    return { offset, pieces: timedPieces(pieces, ended) };
+    const stream = await open();
+    return { ...stream, pieces: timedPieces(stream.pieces, ended) };
   } catch (error) {
     ended(undefined);
     throw error;

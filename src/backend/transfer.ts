@@ -52,7 +52,10 @@ const BAD_TRIES_MAX = 2;
 export class Transfer {
   readonly #host: TransferHost;
   #pending: TransferJob[];
+  /** Units that came wrong; how often from a place that nothing better is known than. */
   readonly #badTries = new Map<TransferJob, number>();
+  /** Streams that were left because another place is asked now. */
+  readonly #leftFor = new WeakSet<BlobStream>();
   readonly #publishing = new Set<TransferJob>();
   #progressMs = performance.now();
   #lastFailure: NaiadError | undefined;
@@ -208,6 +211,7 @@ export class Transfer {
     } finally {
       if (whole) this.#drains = false;
     }
+    if (this.#leftFor.has(stream)) return;
     // Nothing failed, and not all came: a source that ends early, or units that overlap.
     if (this.#left().some((job) => left.includes(job) && !this.#publishing.has(job) && !this.#badTries.has(job))) {
       throw new TransientFailure(new NaiadError('REGISTRY_PROTOCOL', `${reader.name}: the answer ended early`));
@@ -222,7 +226,7 @@ export class Transfer {
     return all.sort((a, b) => a.unit.compressedOffset - b.unit.compressedOffset);
   }
 
-  /** Cuts the stream into units. Leaves as soon as there is nothing more to come for. */
+  /** Cuts the stream into units. Leaves as soon as there is nothing more to come for, or what comes is wrong and another has it. */
   async #take(stream: BlobStream, jobs: readonly TransferJob[], signal: AbortSignal): Promise<void> {
     let position = stream.offset;
     let next = 0;
@@ -245,7 +249,7 @@ export class Transfer {
             unfinished.set(part, from - start);
           }
           if (start + size > end) break;
-          await this.#finish(job, isAll ? part : (unfinished as Uint8Array));
+          if (await this.#finish(job, isAll ? part : (unfinished as Uint8Array), stream)) return;
           throwIfAborted(signal);
         }
         unfinished = undefined;
@@ -262,22 +266,31 @@ export class Transfer {
     }
   }
 
-  async #finish(job: TransferJob, stored: Uint8Array): Promise<void> {
-    if (job.settled || this.#publishing.has(job)) return;
+  /** True when the rest should come from elsewhere. */
+  async #finish(job: TransferJob, stored: Uint8Array, stream: BlobStream): Promise<boolean> {
+    if (job.settled || this.#publishing.has(job)) return false;
     this.#publishing.add(job);
     try {
       await this.#host.publish(job.unit, stored);
       this.#progressMs = performance.now();
       job.settle();
     } catch (error) {
-      if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) return job.settle(error);
-      this.#host.onEvent('badUnits');
-      const tries = (this.#badTries.get(job) ?? 0) + 1;
-      this.#badTries.set(job, tries);
-      if (tries >= BAD_TRIES_MAX) job.settle(error);
+      if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) job.settle(error);
+      else return this.#wrong(job, error, stream);
     } finally {
       this.#publishing.delete(job);
     }
+    return false;
+  }
+
+  #wrong(job: TransferJob, error: unknown, stream: BlobStream): boolean {
+    this.#host.onEvent('badUnits');
+    const elsewhere = stream.distrust?.() ?? false;
+    const tries = (this.#badTries.get(job) ?? 0) + (elsewhere ? 0 : 1);
+    this.#badTries.set(job, tries);
+    if (tries >= BAD_TRIES_MAX) job.settle(error);
+    if (elsewhere) this.#leftFor.add(stream);
+    return elsewhere;
   }
 }
 

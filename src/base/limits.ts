@@ -98,6 +98,8 @@ export const HELPER_OUTPUT_SIZE_MAX = 256 * KiB;
 export const HOSTS_FILE_SIZE_MAX = 256 * KiB;
 /** A mirror that failed is not asked for so long; then it is tried again. */
 export const MIRROR_REST_MS = 30_000;
+/** A mirror that gave wrong bytes is asked only where all others fail, for so long. */
+export const MIRROR_DISTRUST_MS = 600_000;
 /** Members of an image archive: a few for each layer. */
 export const ARCHIVE_MEMBERS_MAX = 100_000;
 /** The uncompressed layer that holds the bootstrap, and whatever else its tar carries. */

@@ -239,14 +239,13 @@ export class ChunkCache implements AsyncDisposable {
     const right: number[] = [];
     let failure: unknown;
     const wanted = indices.filter((index) => isVerifiable(this.device.chunks, index));
+    const asked = { priority: 'background', deadlineMs: this.#scheduler.deadlineMs } as const;
     for (const unit of unitsOf(this.device.chunks, wanted)) {
-      try {
-        const range = { offset: unit.compressedOffset, size: unit.compressedSize };
-        await this.#publishUnit(unit, await this.#target.reader.readAt(range, this.#closing.signal));
-        right.push(...unit.chunks);
-      } catch (error) {
-        if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) failure ??= error;
-      }
+      const { promise, resolve } = deferred<unknown>();
+      this.#scheduler.request(this.#target, unit, asked, resolve);
+      const error = await promise;
+      if (error === undefined) right.push(...unit.chunks);
+      else if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) failure ??= error;
     }
     if (failure !== undefined) throw failure;
     return right;

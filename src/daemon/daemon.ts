@@ -14,6 +14,7 @@ import { isServed, listRecords, type MountRecord } from '../mount/mount-record.t
 import type { MountRequest } from '../mount/mount-request.ts';
 import { cleanDead } from '../mount/recover.ts';
 import { ServedMount } from '../mount/serve.ts';
+import { Connections } from '../registry/connections.ts';
 import { daemonPaths } from '../store/paths.ts';
 import type { Log } from './log.ts';
 
@@ -45,6 +46,7 @@ export class Daemon {
   readonly state: string;
   readonly #directories = new CacheDirectories();
   readonly #pool = new CachePool();
+  readonly #connections = new Connections();
   readonly #keeper: KeeperHandle;
   readonly #log: Log;
   readonly #observer: MountObserver;
@@ -187,7 +189,7 @@ export class Daemon {
   ): Entry {
     const context = {
       ...{ state: this.state, directories: this.#directories, pool: this.#pool, keeper: this.#keeper },
-      ...{ observer: this.#observer, bootstraps: this.#bootstraps },
+      ...{ observer: this.#observer, bootstraps: this.#bootstraps, connections: this.#connections },
     };
     const mount = new ServedMount(request, context, why);
     const stop = new AbortController();

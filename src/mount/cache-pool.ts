@@ -18,6 +18,8 @@ export interface PooledOptions {
   readonly device: Device;
   /** Of the mount that asks: used until that mount lets go. */
   readonly reader: BlobReader;
+  /** The registry it reads from; undefined where there is none. The first one to open a cache says what its fetches count for. */
+  readonly host?: string | undefined;
 }
 
 /** A share of a cache. Disposing gives it back; the last one closes the cache. */
@@ -31,11 +33,22 @@ interface Entry {
 }
 
 export class CachePool {
-  /** What is fetched next, over all caches. */
-  readonly scheduler = new FetchScheduler();
+  readonly #schedulers = new Map<string | undefined, FetchScheduler>();
   readonly #entries = new Map<string, Entry>();
   readonly #devices = new WeakMap<Bootstrap, Device[]>();
   readonly #keys = new WeakMap<Device, string>();
+
+  /** Decides what is fetched next of a registry, over all images: what one line can hold says nothing of another. */
+  scheduler(host: string | undefined): FetchScheduler {
+    const scheduler = this.#schedulers.get(host) ?? new FetchScheduler();
+    this.#schedulers.set(host, scheduler);
+    return scheduler;
+  }
+
+  /** All of them, by registry; undefined is for what is on this machine. */
+  get schedulers(): ReadonlyMap<string | undefined, FetchScheduler> {
+    return this.#schedulers;
+  }
 
   /** The devices of an image; the same objects for every mount of the same bootstrap. @throws what openDevices throws. */
   async devices(
@@ -49,11 +62,11 @@ export class CachePool {
   }
 
   /** @throws what opening the cache throws. */
-  async open({ directory, device, reader }: PooledOptions): Promise<PooledCache> {
+  async open({ directory, device, reader, host }: PooledOptions): Promise<PooledCache> {
     const content = this.#keys.get(device) ?? contentKey(device);
     this.#keys.set(device, content);
     const key = `${content} ${directory.path}`;
-    const entry = this.#entries.get(key) ?? this.#newEntry(key, directory, device);
+    const entry = this.#entries.get(key) ?? this.#newEntry(key, directory, device, host);
     const own = streaming(reader);
     entry.readers.add(own); // Before anything is awaited: an entry without readers is given up.
     try {
@@ -70,14 +83,14 @@ export class CachePool {
     return this.#entries.size;
   }
 
-  #newEntry(key: string, { path, space }: CacheDirectory, device: Device): Entry {
+  #newEntry(key: string, { path, space }: CacheDirectory, device: Device, host: string | undefined): Entry {
     const readers = new Set<StreamReader>();
     const options: ChunkCacheOptions = {
       device,
       reader: anyOf(readers, device.blobId),
       filesOf: (blobId, variant) => blobCacheFiles(path, blobId, variant),
       space,
-      scheduler: this.scheduler,
+      scheduler: this.scheduler(host),
     };
     const entry = { readers, opened: ChunkCache.open(options) };
     this.#entries.set(key, entry);
@@ -113,8 +126,8 @@ function anyOf(readers: ReadonlySet<StreamReader>, blobId: string): StreamReader
     readAt: (range, signal) => firstOf((reader) => reader.readAt(range, signal)),
     open: (range, signal) =>
       firstOf(async (reader) => {
-        const { offset, pieces } = await reader.open(range, signal);
-        return { offset, pieces: resumable(pieces, () => readers.has(reader)) };
+        const stream = await reader.open(range, signal);
+        return { ...stream, pieces: resumable(stream.pieces, () => readers.has(reader)) };
       }),
   };
 }

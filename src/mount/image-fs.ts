@@ -3,6 +3,7 @@
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
 import { counted, newReadCounters, type ReadCounters } from '../backend/counted.ts';
 import type { Priority } from '../backend/fetch-counters.ts';
+import type { FetchScheduler } from '../backend/fetch-scheduler.ts';
 import { type OnRead, timed } from '../backend/timed.ts';
 import { NaiadError } from '../base/errors.ts';
 import { type CacheCounters, type ChunkCache, newCacheCounters } from '../cache/chunk-cache.ts';
@@ -18,6 +19,8 @@ export interface ImageFsOptions {
   /** Shared by all mounts of this process. */
   readonly pool: CachePool;
   readonly directory: CacheDirectory;
+  /** The registry that blobs come from; undefined when they are on this machine. */
+  readonly host?: string | undefined;
   /** How long a read waits for its bytes. */
   readonly fetchDeadlineMs?: number | undefined;
   readonly signal?: AbortSignal;
@@ -70,12 +73,15 @@ export class ImageFs implements AsyncDisposable {
   readonly #observer: MountObserver | undefined;
   readonly #readAhead: ReadAhead;
   readonly #deadlineMs: number | undefined;
+  /** What fetches its blobs, and those of all images of the same registry. */
+  readonly scheduler: FetchScheduler;
 
   private constructor(options: ImageFsOptions, pooled: readonly PooledCache[], backend: ReadCounters) {
     this.bootstrap = options.bootstrap;
     this.#observer = options.observer;
     this.#deadlineMs = options.fetchDeadlineMs;
     this.#pooled = pooled;
+    this.scheduler = options.pool.scheduler(options.host);
     this.caches = pooled.map(({ cache }) => cache);
     this.#touches = new FirstTouches(this.caches.map(({ device }) => device));
     const cache = sinceNow(this.caches.map(({ counters }) => counters));
@@ -97,7 +103,7 @@ export class ImageFs implements AsyncDisposable {
     const pooled: PooledCache[] = [];
     try {
       for (const device of await pool.devices(bootstrap, readerOf, options.signal)) {
-        pooled.push(await pool.open({ directory, device, reader: readerOf(device.blobId) }));
+        pooled.push(await pool.open({ directory, device, reader: readerOf(device.blobId), host: options.host }));
       }
     } catch (error) {
       await Promise.all(pooled.map((opened) => opened[Symbol.asyncDispose]()));

@@ -9,6 +9,7 @@ import { thisProcess } from '../base/process-identity.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
+import { type Connections, identityOf } from '../registry/connections.ts';
 import { findCredentialsIn } from '../registry/credentials.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
@@ -43,6 +44,7 @@ export interface MountContext {
   readonly pool: CachePool;
   readonly observer?: MountObserver;
   readonly keeper: KeeperHandle;
+  readonly connections: Connections;
   readonly bootstraps: Map<string, WeakRef<Bootstrap>>;
 }
 
@@ -181,6 +183,7 @@ export class ServedMount {
       bootstraps: this.#context.bootstraps,
       registry: {
         ...registry,
+        shared: { connections: this.#context.connections, identity: identityOf(environment ?? process.env) },
         ...(environment && {
           credentials: findCredentialsIn({ env: environment, authFile: registry?.authFile }),
         }),
@@ -191,7 +194,16 @@ export class ServedMount {
     const readerOf = (blobId: string) => image.blobReader(blobId);
     const { pool, observer } = this.#context;
     const { bootstrap } = image;
-    this.#fs = await ImageFs.open({ bootstrap, readerOf, pool, directory, fetchDeadlineMs, observer, signal });
+    this.#fs = await ImageFs.open({
+      bootstrap,
+      readerOf,
+      pool,
+      directory,
+      fetchDeadlineMs,
+      observer,
+      signal,
+      host: image.host,
+    });
     throwIfAborted(signal);
     return image;
   }

@@ -1,4 +1,5 @@
 // Why a mount is not as fast as it could be, in sentences: nothing is silently not lazy, nor silently slow.
+import { MIRROR_DISTRUST_MS } from '../base/limits.ts';
 import { formatSize } from '../base/units.ts';
 import type { DriverName } from './driver.ts';
 import { type DriverReason, driverReasons } from './drivers.ts';
@@ -23,6 +24,9 @@ export function slowReasons({ mount, devices, counters, traffic }: MountFacts): 
     reasons.push(
       `The registry ignored ${traffic.rangesIgnored} ranges and sent whole blobs: use a mirror that honours them.`,
     );
+  }
+  for (const mirror of traffic?.distrusted ?? []) {
+    reasons.push(`Mirror ${mirror} gave wrong bytes: it is asked last for ${MIRROR_DISTRUST_MS / 60_000} minutes.`);
   }
   if (traffic && traffic.retries > 0) reasons.push(`${traffic.retries} requests to the registry had to be repeated.`);
   if (counters.cache.badChunks > 0) {

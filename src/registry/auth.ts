@@ -54,7 +54,7 @@ export class Authenticator {
     const known = await this.#authorization(request);
     const first = await send(withAuthorization(request, known));
     if (first.status !== 401 || first.url.origin !== origin.origin) return first;
-    const challenge = await this.#challengeAfter(first, known !== undefined, request.signal);
+    const challenge = await this.#challengeAfter(first, known !== undefined, request);
     if (!challenge) return first;
     this.#forget(request.scope, known);
     // A login since the last lookup counts from here on.
@@ -117,7 +117,7 @@ export class Authenticator {
   async #challengeAfter(
     response: HttpResponse,
     wasSent: boolean,
-    signal: AbortSignal | undefined,
+    { signal, onSent }: HttpRequest,
   ): Promise<Challenge | undefined> {
     const own = chooseChallenge(response);
     if (own && !wasSent) return this.#supported(own);
@@ -126,6 +126,7 @@ export class Authenticator {
       url: this.#options.ping,
       headers: {},
       signal,
+      onSent,
     });
     discard(ping);
     const pinged = ping.status === 401 ? chooseChallenge(ping) : undefined;
@@ -148,7 +149,7 @@ export class Authenticator {
     const { credentials } = await this.#lookUp(repositoryOf(request.scope));
     if (credentials?.kind === 'bearer-token') return `Bearer ${credentials.password}`;
     if (challenge.scheme === 'basic') return credentials ? basicAuthorization(credentials) : undefined;
-    const token = await unlessAborted(this.#token(request.scope ?? ''), request.signal);
+    const token = await unlessAborted(this.#token(request.scope ?? '', request.onSent), request.signal);
     return `Bearer ${token.value}`;
   }
 
@@ -163,22 +164,23 @@ export class Authenticator {
     return found;
   }
 
-  async #token(key: string): Promise<Token> {
+  async #token(key: string, onSent: HttpRequest['onSent']): Promise<Token> {
     const kept = this.#tokens.get(key);
     if (kept && this.#clock() < kept.renewAt) return kept;
-    const fetching = this.#fetching.get(key) ?? this.#fetchToken(key);
+    const fetching = this.#fetching.get(key) ?? this.#fetchToken(key, onSent);
     this.#fetching.set(key, fetching);
     return await fetching;
   }
 
-  async #fetchToken(key: string): Promise<Token> {
+  async #fetchToken(key: string, onSent: HttpRequest['onSent']): Promise<Token> {
     const { host, origin, secrets, send } = this.#options;
     try {
       const { credentials } = await this.#lookUp(repositoryOf(key));
       const { realm, service } = this.#challenge?.parameters ?? {};
       // Some token servers honour the first scope only, so what the registry asks for comes first.
       const scopes = mergeScopes(this.#demanded.get(key), key);
-      const token = await fetchToken({ host, origin, realm, service, scopes, credentials, secrets }, send, this.#clock);
+      const asked = { host, origin, realm, service, scopes, credentials, secrets };
+      const token = await fetchToken(asked, (request) => send({ ...request, onSent }), this.#clock);
       this.#tokens.set(key, token);
       return token;
     } finally {

@@ -1,6 +1,6 @@
 // One attempt at a range of a blob, as a stream. Whoever asks tries again by itself and uses the bytes as they come.
 import type { BlobStream, ByteRange } from '../backend/blob-reader.ts';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { type BlobName, blobCall } from './blobs.ts';
 import { discard, type HttpResponse, headerOf } from './exchange.ts';
@@ -30,7 +30,10 @@ export async function openBlobRange(
   if (name.size !== undefined && last >= name.size) {
     throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${range.offset} to ${last} wanted of ${name.size}`);
   }
-  const response = (await fromKept(registry, asked, address)) ?? (await resolved(registry, asked, address));
+  const kept = await fromKept(registry, asked, address);
+  const response = kept ?? (await resolved(registry, asked, address));
+  // Where we were sent, whoever sent us is answerable for.
+  const answerable = (kept && address.from) ?? response;
   try {
     if (response.status === 416) {
       // Its body is never read: distribution announces the blob's size there and sends a line of text.
@@ -42,9 +45,19 @@ export async function openBlobRange(
     else registry.stats.rangesIgnored++;
   } catch (error) {
     discard(response);
-    throw error;
+    // A mirror that has another blob under the name: the next one is asked.
+    const goesOn = hasCode(error, 'SIZE_MISMATCH') && registry.distrust(answerable);
+    throw goesOn ? new TransientFailure(error) : error;
   }
-  return { offset: response.status === 206 ? range.offset : 0, pieces: piecesOf(registry, response, signal) };
+  return {
+    offset: response.status === 206 ? range.offset : 0,
+    pieces: piecesOf(registry, response, signal),
+    distrust() {
+      if (!registry.distrust(answerable)) return false;
+      address.drop();
+      return true;
+    },
+  };
 }
 
 /** Straight from where the registry sent us before; undefined when that is no good any more. */
@@ -67,7 +80,7 @@ async function resolved(registry: Registry, asked: Call, address: SignedAddress)
   const response = await registry.expect(asked, STATUSES);
   const own = (await registry.endpoints()).map(({ url }) => url.origin);
   // What a registry or mirror answers itself may need a token, and another of them may be better the next time.
-  if (response.status === 206 && !own.includes(response.url.origin)) address.keep(response.url);
+  if (response.status === 206 && !own.includes(response.url.origin)) address.keep(response);
   return response;
 }
 

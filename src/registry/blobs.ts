@@ -1,7 +1,7 @@
 // Blobs: existence, whole streams that survive a lost connection, single ranges.
 import type { ByteRange } from '../backend/blob-reader.ts';
 import { verifyStream } from '../backend/verify.ts';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { RANGE_DISCARD_MAX, REGISTRY_RATE_MIN } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { MiB } from '../base/units.ts';
@@ -60,20 +60,31 @@ export async function openBlob(
   signal?: AbortSignal,
 ): Promise<AsyncIterable<Uint8Array>> {
   const asked = blobCall({ repository, digest: descriptor.digest }, 'GET', signal);
-  const first = await registry.retry(asked, undefined, async () => await registry.expect(asked, [200]));
-  const announced = headerOf(first, 'content-length');
-  if (announced !== undefined && Number(announced) !== descriptor.size) {
-    discard(first);
-    throw new NaiadError(
-      'SIZE_MISMATCH',
-      `${asked.what} at ${registry.host}: expected ${descriptor.size} bytes, the registry has ${announced}`,
-    );
+  const what = `${asked.what} at ${registry.host}`;
+  const first = await registry.retry(asked, undefined, async () => {
+    const response = await registry.expect(asked, [200]);
+    const announced = headerOf(response, 'content-length');
+    if (announced === undefined || Number(announced) === descriptor.size) return response;
+    discard(response);
+    const said = `${what}: expected ${descriptor.size} bytes, the registry has ${announced}`;
+    const failure = new NaiadError('SIZE_MISMATCH', said);
+    throw registry.distrust(response) ? new TransientFailure(failure) : failure;
+  });
+  const answers = new Set<HttpResponse>();
+  const pieces = verifyStream(resumed(registry, asked, first, descriptor.size, answers), descriptor, what);
+  return distrusting(pieces, () => {
+    for (const answer of answers) registry.distrust(answer);
+  });
+}
+
+/** Tells when what came was wrong. */
+async function* distrusting(pieces: AsyncIterable<Uint8Array>, onWrong: () => void): AsyncGenerator<Uint8Array> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    if (hasCode(error, 'DIGEST_MISMATCH', 'SIZE_MISMATCH')) onWrong();
+    throw error;
   }
-  return verifyStream(
-    resumed(registry, asked, first, descriptor.size),
-    descriptor,
-    `${asked.what} at ${registry.host}`,
-  );
 }
 
 async function* resumed(
@@ -81,6 +92,7 @@ async function* resumed(
   asked: Call,
   first: HttpResponse,
   size: number,
+  answers: Set<HttpResponse>,
 ): AsyncGenerator<Uint8Array, void, void> {
   let offset = 0;
   let progressFrom = 0;
@@ -90,6 +102,7 @@ async function* resumed(
   let skip = 0;
   const patience = new Patience(registry.readDeadlineMs, `${asked.what} at ${registry.host}`);
   for (;;) {
+    answers.add(response);
     try {
       for await (const piece of patience.of(response.body)) {
         const rest = piece.subarray(Math.min(piece.length, skip));

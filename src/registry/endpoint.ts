@@ -4,7 +4,12 @@ import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
 import { NaiadError } from '../base/errors.ts';
-import { MIRROR_REST_MS, REGISTRY_CONNECT_TIMEOUT_MS, REGISTRY_CONNECTIONS_MAX } from '../base/limits.ts';
+import {
+  MIRROR_DISTRUST_MS,
+  MIRROR_REST_MS,
+  REGISTRY_CONNECT_TIMEOUT_MS,
+  REGISTRY_CONNECTIONS_MAX,
+} from '../base/limits.ts';
 import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
 import type { Exchange, HttpRequest, HttpResponse } from './exchange.ts';
@@ -26,8 +31,6 @@ export interface EndpointOptions {
   readonly skipVerify: boolean;
   readonly credentials: CredentialSource;
   readonly secrets: Secrets;
-  /** Called for every request that leaves. */
-  readonly onRequest: () => void;
 }
 
 export class Endpoint implements AsyncDisposable {
@@ -39,16 +42,17 @@ export class Endpoint implements AsyncDisposable {
   /** The same, found quickly. */
   readonly #poolsByOrigin = new Map<string, Dispatcher>();
   #restsUntilMs = 0;
+  #distrustedUntilMs = 0;
 
   private constructor(options: EndpointOptions, tls: TlsOptions) {
     this.#options = options;
     this.url = options.url;
     this.isMirror = options.isMirror;
-    const { host, url, credentials, secrets, onRequest, config } = options;
+    const { host, url, credentials, secrets, config } = options;
     const own = config?.headers ?? {};
     const say = traceTo();
     const send: Exchange = async (request) => {
-      onRequest();
+      request.onSent?.();
       // What is configured for this host, secrets may be among it, is for this host.
       const isOwn = request.url.origin === url.origin;
       const headers = isOwn ? { ...own, ...request.headers } : request.headers;
@@ -82,6 +86,19 @@ export class Endpoint implements AsyncDisposable {
 
   set isHealthy(healthy: boolean) {
     this.#restsUntilMs = healthy ? 0 : performance.now() + MIRROR_REST_MS;
+  }
+
+  /** False for a while after it gave wrong bytes. */
+  get isTrusted(): boolean {
+    return performance.now() >= this.#distrustedUntilMs;
+  }
+
+  /** Its bytes were wrong: others are asked before it. True when it was trusted until now, and there is another, as for mirrors. */
+  distrust(): boolean {
+    if (!this.isMirror) return false;
+    const before = this.isTrusted;
+    this.#distrustedUntilMs = performance.now() + MIRROR_DISTRUST_MS;
+    return before;
   }
 
   /** The address of a path of the API (`/v2/…`) here. A mirror is told which registry is meant. */

@@ -26,6 +26,8 @@ export interface HttpRequest {
   readonly redirect?: 'follow' | 'manual';
   /** What to do while the host wants to be left alone; `wait` when not given. */
   readonly whenLimited?: 'wait' | 'fail';
+  /** Called for every request that leaves because of this one. */
+  readonly onSent?: (() => void) | undefined;
   /** How long the first byte of the answer may take once the request is sent. */
   readonly headersTimeoutMs?: number;
 }

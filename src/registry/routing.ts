@@ -6,8 +6,8 @@ import { apiHost } from '../format/oci/reference.ts';
 import { type CredentialSource, findCredentialsIn } from './credentials.ts';
 import { Endpoint, type EndpointOptions } from './endpoint.ts';
 import { discard, type HttpRequest, type HttpResponse } from './exchange.ts';
-import { type Capability, type HostConfig, readHosts } from './hosts-file.ts';
-import type { Secrets } from './redact.ts';
+import type { Capability, HostConfig } from './hosts-file.ts';
+import { Secrets } from './redact.ts';
 import { isLoopback } from './redirect.ts';
 
 /** How a registry is reached. All but `credentials` can be written down, and read by another process. */
@@ -25,47 +25,30 @@ export interface ConnectionOptions {
 
 export class Routing implements AsyncDisposable {
   readonly #host: string;
-  readonly #options: ConnectionOptions;
-  readonly #secrets: Secrets;
-  readonly #onRequest: () => void;
-  #endpoints: Promise<readonly Endpoint[]> | undefined;
+  /** In the order they are asked. */
+  readonly endpoints: readonly Endpoint[];
+  /** All that was sent to one of them and must not be shown. */
+  readonly secrets: Secrets;
   readonly #answered = new WeakMap<HttpResponse, Endpoint>();
 
-  constructor(host: string, options: ConnectionOptions, secrets: Secrets, onRequest: () => void) {
+  private constructor(host: string, endpoints: readonly Endpoint[], secrets: Secrets) {
     this.#host = host;
-    this.#options = options;
-    this.#secrets = secrets;
-    this.#onRequest = onRequest;
+    this.endpoints = endpoints;
+    this.secrets = secrets;
   }
 
-  /** In the order they are asked. @throws NaiadError CONFIG_INVALID */
-  async endpoints(): Promise<readonly Endpoint[]> {
-    this.#endpoints ??= this.#open();
-    return await this.#endpoints;
-  }
-
-  async #open(): Promise<readonly Endpoint[]> {
-    const { certsDir, credentials, authFile } = this.#options;
-    const configs: readonly (HostConfig | undefined)[] = (await readHosts(this.#host, { certsDir })) ?? [undefined];
-    const source = credentials ?? findCredentialsIn({ authFile });
-    return await Promise.all(
-      configs.map(async (config, at) => await Endpoint.open(this.#endpoint(config, at, configs.length, source))),
+  /** `configs` as `readHosts` gives them. Nothing is sent. @throws NaiadError CONFIG_INVALID */
+  static async open(
+    host: string,
+    options: ConnectionOptions,
+    configs: readonly HostConfig[] | undefined,
+  ): Promise<Routing> {
+    const secrets = new Secrets();
+    const all: readonly (HostConfig | undefined)[] = configs ?? [undefined];
+    const opening = all.map((config, at) =>
+      Endpoint.open(endpointOptions({ host, options, secrets, config, isLast: at === all.length - 1 })),
     );
-  }
-
-  #endpoint(config: HostConfig | undefined, at: number, count: number, credentials: CredentialSource): EndpointOptions {
-    const { plainHttp, insecureSkipVerify = false } = this.#options;
-    const own = new URL(`https://${apiHost(this.#host)}/v2`);
-    const hasCertificates =
-      config !== undefined && config.url === undefined && config.ca.length + config.client.length > 0;
-    if (plainHttp || (isLoopback(own.hostname) && !hasCertificates)) own.protocol = 'http:';
-    const isLast = at === count - 1;
-    const url = config?.url ?? own;
-    if (isLast && plainHttp) url.protocol = 'http:';
-    return {
-      ...{ host: this.#host, url, config, credentials, isMirror: url.host !== own.host && !isLast },
-      ...{ skipVerify: insecureSkipVerify, secrets: this.#secrets, onRequest: this.#onRequest },
-    };
+    return new Routing(host, await Promise.all(opening), secrets);
   }
 
   /** The endpoint that gave an answer. */
@@ -78,7 +61,7 @@ export class Routing implements AsyncDisposable {
    * is not the answer yet.
    */
   async send(path: string | URL, capability: Capability, request: (url: URL) => HttpRequest): Promise<HttpResponse> {
-    const all = (await this.endpoints()).filter((endpoint) => endpoint.can(capability));
+    const all = this.endpoints.filter((endpoint) => endpoint.can(capability));
     const [first] = all;
     if (!first) {
       throw new NaiadError('CONFIG_INVALID', `${this.#host}: hosts.toml gives no host the capability "${capability}"`);
@@ -88,7 +71,7 @@ export class Routing implements AsyncDisposable {
       return this.#note(await owner.send(request(path)), owner);
     }
     // What is pushed goes to one place.
-    const order = capability === 'push' ? [first] : [...all].sort((a, b) => Number(b.isHealthy) - Number(a.isHealthy));
+    const order = capability === 'push' ? [first] : [...all].sort((a, b) => rank(a) - rank(b));
     for (const [at, endpoint] of order.entries()) {
       const isLast = at === order.length - 1;
       try {
@@ -112,7 +95,32 @@ export class Routing implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const endpoints = await this.#endpoints?.catch(() => []);
-    await Promise.all((endpoints ?? []).map((endpoint) => endpoint[Symbol.asyncDispose]()));
+    await Promise.all(this.endpoints.map((endpoint) => endpoint[Symbol.asyncDispose]()));
   }
+}
+
+/** The trusted first, and of those the well ones. */
+function rank(endpoint: Endpoint): number {
+  return endpoint.isTrusted ? Number(!endpoint.isHealthy) : 2;
+}
+
+interface EndpointPlace {
+  readonly host: string;
+  readonly options: ConnectionOptions;
+  readonly secrets: Secrets;
+  readonly config: HostConfig | undefined;
+  readonly isLast: boolean;
+}
+
+function endpointOptions({ host, options, secrets, config, isLast }: EndpointPlace): EndpointOptions {
+  const { plainHttp, insecureSkipVerify = false, authFile } = options;
+  const own = new URL(`https://${apiHost(host)}/v2`);
+  const hasCertificates =
+    config !== undefined && config.url === undefined && config.ca.length + config.client.length > 0;
+  if (plainHttp || (isLoopback(own.hostname) && !hasCertificates)) own.protocol = 'http:';
+  const url = config?.url ?? own;
+  if (isLast && plainHttp) url.protocol = 'http:';
+  const credentials = options.credentials ?? findCredentialsIn({ authFile });
+  const isMirror = url.host !== own.host && !isLast;
+  return { host, url, config, credentials, isMirror, skipVerify: insecureSkipVerify, secrets };
 }

@@ -1,11 +1,13 @@
 // Where a registry sent us for a blob: kept while it is good, so that each range costs one request and not two.
 import { REDIRECT_LIFETIME_MS } from '../base/limits.ts';
+import type { HttpResponse } from './exchange.ts';
 
 /** Before its end, so that a request that starts now is still answered. */
 const MARGIN_MS = 10_000;
 
 export class SignedAddress {
   #url: URL | undefined;
+  #from: HttpResponse | undefined;
   #untilMs = 0;
   readonly #clock: () => number;
 
@@ -19,9 +21,16 @@ export class SignedAddress {
     return this.#clock() < this.#untilMs ? this.#url : undefined;
   }
 
-  /** Keeps where `url` answered. */
-  keep(url: URL): void {
+  /** The answer that it was kept of. */
+  get from(): HttpResponse | undefined {
+    return this.#from;
+  }
+
+  /** Keeps where an answer came from. */
+  keep(answer: HttpResponse): void {
+    const { url } = answer;
     this.#url = url;
+    this.#from = answer;
     this.#untilMs = this.#clock() + lifetimeMs(url.searchParams, this.#clock()) - MARGIN_MS;
   }
 

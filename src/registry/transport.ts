@@ -5,16 +5,18 @@ import { type Code, NaiadError } from '../base/errors.ts';
 import { REGISTRY_RATE_MIN, REGISTRY_READ_DEADLINE_MS } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { refusal } from './api-errors.ts';
+import { type Connections, ownRouting, type RoutingLease } from './connections.ts';
 import { discard, type HttpResponse, type Method, type RequestBody } from './exchange.ts';
 import type { Capability } from './hosts-file.ts';
 import { networkFailure } from './network.ts';
 import type { Quota } from './rate-limit.ts';
-import { Secrets } from './redact.ts';
 import { type Extend, retrying } from './retry.ts';
-import { type ConnectionOptions, Routing } from './routing.ts';
+import type { ConnectionOptions, Routing } from './routing.ts';
 import { type UploadHabits, uploadHabits } from './upload-habits.ts';
 
 export interface RegistryOptions extends ConnectionOptions {
+  /** Shares connections, tokens and health with all who give the same `identity`: see `Connections`. */
+  readonly shared?: { readonly connections: Connections; readonly identity: string } | undefined;
   /** For reads and manifests. */
   readonly deadlineMs?: number;
   readonly attemptsMax?: number;
@@ -62,10 +64,10 @@ export class Registry implements AsyncDisposable {
   /** As references name it. */
   readonly host: string;
   readonly stats: RegistryStats = { requests: 0, retries: 0, bytesReceived: 0, bytesSent: 0, rangesIgnored: 0 };
-  readonly secrets = new Secrets();
   /** How blobs are pushed here; learned from answers. */
   readonly uploadHabits: UploadHabits;
-  readonly #routing: Routing;
+  #lease: Promise<RoutingLease> | undefined;
+  #routing: Routing | undefined;
   readonly #options: RegistryOptions;
 
   /**
@@ -76,14 +78,20 @@ export class Registry implements AsyncDisposable {
     this.host = host;
     this.#options = options;
     this.uploadHabits = uploadHabits(host);
-    this.#routing = new Routing(host, options, this.secrets, () => {
-      this.stats.requests++;
-    });
+  }
+
+  async #route(): Promise<Routing> {
+    const { shared } = this.#options;
+    this.#lease ??= shared
+      ? shared.connections.lease(this.host, this.#options, shared.identity)
+      : ownRouting(this.host, this.#options);
+    this.#routing = (await this.#lease).routing;
+    return this.#routing;
   }
 
   /** Who answers for this registry, in the order they are asked. @throws NaiadError CONFIG_INVALID */
   async endpoints(): Promise<readonly { readonly url: URL; readonly isMirror: boolean }[]> {
-    return await this.#routing.endpoints();
+    return (await this.#route()).endpoints;
   }
 
   /** Within it a read has its result, or later by the time that bytes took to come at the least rate. */
@@ -93,24 +101,28 @@ export class Registry implements AsyncDisposable {
 
   /** What the registry asked for so far, of the endpoint that asked first. */
   async authentication(): Promise<'none' | 'basic' | 'bearer'> {
-    const schemes = (await this.#routing.endpoints()).map(({ authenticator }) => authenticator.scheme);
+    const schemes = (await this.#route()).endpoints.map(({ authenticator }) => authenticator.scheme);
     return schemes.find((scheme) => scheme !== undefined) ?? 'none';
   }
 
   /** What the registry says may still be asked; undefined where it has not said. */
   async quota(): Promise<Quota | undefined> {
-    return (await this.#routing.endpoints()).at(-1)?.quota;
+    return (await this.#route()).endpoints.at(-1)?.quota;
   }
 
   /** One attempt: the answer, whatever its status. Failures of the network are TransientFailure or NaiadError. */
   async send(call: Call): Promise<HttpResponse> {
     expectListeners(call.signal);
     const capability = call.capability ?? (call.actions === 'pull' ? 'pull' : 'push');
-    return await this.#routing.send(call.path, capability, (url) => ({
+    const onSent = () => {
+      this.stats.requests++;
+    };
+    return await (await this.#route()).send(call.path, capability, (url) => ({
       method: call.method,
       url,
       headers: call.headers ?? {},
       scope: scopeOf(call),
+      onSent,
       signal: call.signal,
       ...(call.body ? { body: call.body } : {}),
       ...(call.redirect ? { redirect: call.redirect } : {}),
@@ -141,10 +153,8 @@ export class Registry implements AsyncDisposable {
         return await consume(response, (count) => extend((count / REGISTRY_RATE_MIN) * 1000));
       } catch (error) {
         const failure = networkFailure(error, { method: call.method, url: response.url, signal });
-        const endpoint = this.#routing.of(response);
-        if (!endpoint?.isMirror || !(failure instanceof NaiadError) || failure.kind !== 'corrupt') throw failure;
-        // A mirror that gives wrong bytes is passed over.
-        endpoint.isHealthy = false;
+        const isWrong = failure instanceof NaiadError && failure.kind === 'corrupt';
+        if (!isWrong || !this.distrust(response)) throw failure;
         throw new TransientFailure(failure);
       } finally {
         discard(response);
@@ -173,24 +183,40 @@ export class Registry implements AsyncDisposable {
     );
   }
 
+  /**
+   * Says that the bytes of an answer were wrong: a mirror that gave it is asked last for a while. True when that means that the next
+   * request goes elsewhere.
+   */
+  distrust(response: HttpResponse): boolean {
+    return this.#routing?.of(response)?.distrust() ?? false;
+  }
+
+  /** Hosts of mirrors that gave wrong bytes lately. */
+  get distrusted(): string[] {
+    return (this.#routing?.endpoints ?? []).filter(({ isTrusted }) => !isTrusted).map(({ url }) => url.host);
+  }
+
   /** What an unexpected answer means. */
   async refusal(response: HttpResponse, call: Call): Promise<Error> {
-    const endpoint = this.#routing.of(response);
+    const routing = await this.#route();
+    const endpoint = routing.of(response);
     const origin = endpoint ? new URL(endpoint.url.origin) : new URL(response.url.origin);
     return await refusal(response, {
       what: call.what,
       host: endpoint?.isMirror ? `${this.host} (mirror ${endpoint.url.host})` : this.host,
       origin,
       notFound: call.notFound,
-      secrets: this.secrets,
+      secrets: routing.secrets,
       authentication: () =>
         endpoint?.authenticator.describe(scopeOf(call)) ?? { sent: 'nobody was asked', hint: 'Try again.' },
     });
   }
 
-  /** Ends idle connections at once and running requests with an error. */
+  /** Ends idle connections at once and running requests with an error, unless others share them. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#routing[Symbol.asyncDispose]();
+    const lease = await this.#lease?.catch(() => undefined);
+    this.#lease = undefined;
+    await lease?.[Symbol.asyncDispose]();
   }
 }
 

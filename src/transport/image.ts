@@ -13,6 +13,7 @@ import { BOOTSTRAP_PATHS, bootstrapLayer } from '../format/oci/annotations.ts';
 import { digestHex, isDigest } from '../format/oci/digest.ts';
 import type { Descriptor, ImageConfig, ImageManifest } from '../format/oci/manifest.ts';
 import { Bootstrap } from '../image/bootstrap-reader.ts';
+import { fromSomewhere } from './from-somewhere.ts';
 import { PartReader } from './layout-source.ts';
 import { locate } from './locate.ts';
 import { type MetadataSource, withMetadataCache } from './metadata-cache.ts';
@@ -32,6 +33,8 @@ export interface ConvertedImage extends AsyncDisposable {
   readonly bootstrap: Bootstrap;
   /** Bytes fetched before any file can be read: manifests, config and bootstrap layer, less what was kept here. */
   readonly metadataBytes: number;
+  /** The registry it is in, as references name it; undefined elsewhere. */
+  readonly host: string | undefined;
   /** What the registry behind it was asked so far; undefined elsewhere. */
   readonly traffic: SourceTraffic | undefined;
   /** False for a bootstrap file without blobs beside it. */
@@ -66,7 +69,8 @@ export async function openConvertedImage(reference: string, options: OpenImageOp
   const keeps = options.metadataDir !== undefined && place.transport === 'docker';
   const source = keeps ? withMetadataCache(opened, options.metadataDir as string) : opened;
   try {
-    return await openFromSource(source, options);
+    const host = place.transport === 'docker' ? place.reference.host : undefined;
+    return await openFromSource(source, host, options);
   } catch (error) {
     await source[Symbol.asyncDispose]();
     throw error;
@@ -75,6 +79,7 @@ export async function openConvertedImage(reference: string, options: OpenImageOp
 
 async function openFromSource(
   source: ImageSource & Partial<MetadataSource>,
+  host: string | undefined,
   options: OpenImageOptions,
 ): Promise<ConvertedImage> {
   const { signal, platform } = options;
@@ -88,7 +93,7 @@ async function openFromSource(
   const known = options.lenient ? undefined : options.bootstraps?.get(layer.digest)?.deref();
   const [{ config }, bootstrapBytes] = await Promise.all([
     readConfig(source, manifest, signal),
-    known?.bytes ?? readBootstrapLayer(source, layer, signal),
+    known?.bytes ?? fromSomewhere(source, layer, signal, () => readBootstrapLayer(source, layer, signal)),
   ]);
   const blobs = new Map(manifest.layers.slice(0, -1).map((blob) => [digestHex(blob.digest), blob]));
   const manifests = root === raw ? raw.bytes.length : root.bytes.length + raw.bytes.length;
@@ -100,6 +105,7 @@ async function openFromSource(
     manifest,
     config,
     metadataBytes: manifests + manifest.config.size + (known ? 0 : layer.size) - (source.keptBytes ?? 0),
+    host,
     get traffic() {
       return source.traffic;
     },
@@ -208,6 +214,7 @@ async function openBootstrapFile(file: string, options: OpenImageOptions): Promi
     manifest: undefined,
     config: undefined,
     metadataBytes: bootstrapBytes.length,
+    host: undefined,
     hasBlobs: sizes.complete,
     traffic: undefined,
     blobSize: (blobId) => sizes.known.get(blobId),

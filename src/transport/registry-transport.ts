@@ -33,7 +33,7 @@ export class RegistrySource implements ImageSource {
 
   get traffic(): SourceTraffic {
     const { requests, retries, rangesIgnored } = this.stats;
-    return { requests, retries, rangesIgnored };
+    return { requests, retries, rangesIgnored, distrusted: this.#registry.distrusted };
   }
 
   async rootManifest(signal?: AbortSignal): Promise<RawManifest> {

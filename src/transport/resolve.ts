@@ -10,6 +10,7 @@ import {
   type RawManifest,
 } from '../format/oci/manifest.ts';
 import { choosePlatform, linuxPlatform, parsePlatform } from '../format/oci/platform.ts';
+import { fromSomewhere } from './from-somewhere.ts';
 import type { ImageSource } from './transport.ts';
 
 export interface ResolvedImage {
@@ -64,11 +65,13 @@ export async function readBlob(
     const what = `${options.what} of ${source.name}: ${descriptor.size} bytes`;
     throw new NaiadError('LIMIT_EXCEEDED', `${what}, at most ${options.sizeMax} are read`);
   }
-  const bytes = Buffer.alloc(descriptor.size);
-  let filled = 0;
-  for await (const piece of await source.openBlob(descriptor, options.signal)) {
-    bytes.set(piece, filled);
-    filled += piece.length;
-  }
-  return bytes;
+  return await fromSomewhere(source, descriptor, options.signal, async () => {
+    const bytes = Buffer.alloc(descriptor.size);
+    let filled = 0;
+    for await (const piece of await source.openBlob(descriptor, options.signal)) {
+      bytes.set(piece, filled);
+      filled += piece.length;
+    }
+    return bytes;
+  });
 }

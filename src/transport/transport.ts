@@ -9,6 +9,8 @@ export interface SourceTraffic {
   readonly retries: number;
   /** Ranged requests that were answered with a whole blob. */
   readonly rangesIgnored: number;
+  /** Mirrors that gave wrong bytes and are asked last for a while. */
+  readonly distrusted: readonly string[];
 }
 
 export interface ImageSource extends AsyncDisposable {

@@ -30,6 +30,9 @@ interface Scenario {
 const once = (fault: Fault) => (number: number) => (number === 1 ? fault : undefined);
 const always = (fault: Fault) => () => fault;
 
+/** Given up at the deadline of a read, and not before. */
+const LATE = { first: 'EIO', secondsMax: 80 } as const;
+
 const SCENARIOS: readonly Scenario[] = [
   { name: 'status 500, twice', fault: (n) => (n <= 2 ? { kind: 'status', status: 500 } : undefined), secondsMax: 20 },
   {
@@ -42,6 +45,9 @@ const SCENARIOS: readonly Scenario[] = [
   { name: 'a body cut short', fault: once({ kind: 'cut', bytes: 10_000 }), secondsMax: 20 },
   { name: 'a flipped bit', fault: once({ kind: 'flip', at: 5000 }), secondsMax: 20 },
   { name: 'a slow line', fault: always({ kind: 'trickle', bytesPerSecond: 100_000 }), secondsMax: 40 },
+  { name: 'a line that stalls', fault: once({ kind: 'stall', bytes: 5000 }), secondsMax: 30 },
+  { name: 'a trickle', fault: once({ kind: 'trickle', bytesPerSecond: 1000 }), secondsMax: 30 },
+  ...(DOWN_SEC < 30 ? [] : [{ name: 'lines that all stall', fault: always({ kind: 'stall', bytes: 5000 }), ...LATE }]),
   { name: 'redirects to signed addresses', fault: redirected(60_000), secondsMax: 20 },
   { name: 'redirects that have expired', fault: redirectedExpired(), secondsMax: 20 },
   { name: 'flipped bits in every answer', fault: always({ kind: 'flip', at: 5000 }), first: 'EIO', secondsMax: 70 },

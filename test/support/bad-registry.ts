@@ -43,6 +43,8 @@ export interface BadRegistry extends AsyncDisposable {
   script: (request: RegistryRequest) => Fault | undefined;
   /** Ranges of blobs that were answered, as `digest offset end`, in order. */
   readonly served: string[];
+  /** Connections that were made so far. */
+  readonly connections: number;
   /** Refuses connections and cuts those there are, until `up`. */
   down(): Promise<void>;
   up(): Promise<void>;
@@ -60,6 +62,7 @@ const NO_FAULT = (): undefined => undefined;
 class Registry implements BadRegistry {
   script: (request: RegistryRequest) => Fault | undefined = NO_FAULT;
   readonly served: string[] = [];
+  connections = 0;
   readonly #directory: string;
   readonly #counts = new Map<string, number>();
   #server: Server | undefined;
@@ -77,6 +80,9 @@ class Registry implements BadRegistry {
     const server = createServer((message, response) => {
       response.on('error', () => {}); // The client went away.
       this.#answer(message, response).catch((error) => response.destroy(error as Error));
+    });
+    server.on('connection', () => {
+      this.connections++;
     });
     server.listen(this.#port, '127.0.0.1');
     await once(server, 'listening');
