@@ -19,6 +19,9 @@ const ENTRIES = [
   'src/format/all-records.ts', // makes a page of docs
   'src/format/layout-header.ts', // makes a header of the addon
   'src/daemon/daemon-main.ts', // the process behind all mounts
+  'src/bench/coldstart/link-main.ts', // processes of a benchmark
+  'src/bench/coldstart/probe-main.ts',
+  'src/bench/coldstart/pull-main.ts',
 ];
 
 test('tidy: no file of code is longer than it can be read', () => {

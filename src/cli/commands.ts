@@ -139,6 +139,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/bench-registry.ts'),
   },
   {
+    name: 'bench coldstart',
+    summary: 'Measure how long an application takes to be ready, by every way to bring its image',
+    load: () => import('./commands/bench-coldstart.ts'),
+  },
+  {
     name: 'demo',
     summary: 'Show all of it on an image made of this machine’s own Node',
     load: () => import('./commands/demo.ts'),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { program, type Requirement, requirement } from './requires.ts';
 import { runTool } from './run-tool.ts';
 
-export type FixtureName = 'features' | 'odd-names' | 'debian-python';
+export type FixtureName = 'features' | 'odd-names' | 'debian-python' | 'app-tiny';
 
 const built = new Map<FixtureName, { path: string } | { missing: string }>();
 

@@ -1,0 +1,321 @@
+// `naiad bench coldstart`: how long an application of an image takes to be ready, by every way there is to bring the image
+// to it, over the same link, in turn, from cold caches.
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { throwIfAborted } from '../../base/concurrency.ts';
+import { hasCode, NaiadError } from '../../base/errors.ts';
+import { findRuntime } from '../../container/runtime.ts';
+import { createSpool } from '../../store/spool.ts';
+import { openSource } from '../../transport/open.ts';
+import { readConfig, resolveImage } from '../../transport/resolve.ts';
+import { runCommand } from '../command.ts';
+import { runNaiad } from './daemon-client.ts';
+import { lazyWay } from './lazy-ways.ts';
+import type { Link } from './link.ts';
+import { checkLink, type LinkCheck } from './link-check.ts';
+import type { LinkTraffic } from './link-proxy.ts';
+import { ContainerNetwork } from './network.ts';
+import { measureStart, type StartRecord } from './one-start.ts';
+import { peerWay } from './peers.ts';
+import type { PullOrder, PullOutcome, Whiteouts } from './pull-main.ts';
+import { fullPullWay, localWay } from './pulled-ways.ts';
+import { type BenchRegistry, startBenchRegistry } from './registry.ts';
+import type { Stage } from './stage.ts';
+import type { Mode, Way } from './way.ts';
+import { WorkerProcess } from './worker-process.ts';
+
+export interface ColdstartOptions {
+  /** Reference of an ordinary image. */
+  readonly image: string;
+  readonly command: readonly string[];
+  readonly ready: string;
+  readonly link: Link;
+  readonly runs: number;
+  readonly containers: number;
+  readonly modes: readonly Mode[];
+  readonly drivers: readonly string[];
+  readonly peers: readonly string[];
+  readonly dropPageCache: boolean;
+  readonly watchMs: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  readonly note: (line: string) => void;
+}
+
+/** A start with the way it went. */
+export interface ColdstartRun extends StartRecord {
+  readonly way: string;
+  /** From 0. */
+  readonly round: number;
+}
+
+export interface ColdstartOutcome {
+  readonly image: ImageFacts;
+  readonly machine: Machine;
+  readonly measuredLink: LinkCheck;
+  readonly registry: string;
+  /** Version of this program. */
+  readonly naiad: string;
+  readonly ways: readonly Pick<Way, 'key' | 'mode' | 'driver' | 'what'>[];
+  /** What was asked for and could not be measured. */
+  readonly refused: readonly { readonly key: string; readonly why: string }[];
+  readonly runs: readonly ColdstartRun[];
+}
+
+export interface ImageFacts {
+  readonly reference: string;
+  readonly layers: number;
+  /** Of all layers in a registry, and of the converted image there. */
+  readonly storedSize: number;
+  readonly convertedSize: number;
+  /** On a disk, unpacked. */
+  readonly unpackedSize: number;
+  /** Manifest and bootstrap layer of the converted image, which every lazy start needs first. */
+  readonly metadataSize: number;
+}
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memory: string;
+  readonly kernel: string;
+  readonly node: string;
+  readonly runtime: string;
+}
+
+const ORIGINAL = 'bench:original';
+const CONVERTED = 'bench:lazy';
+
+/** @throws NaiadError PERMISSION, RUNTIME_MISSING, ALREADY_CONVERTED, COMMAND_FAILED, CANCELED, … */
+export async function benchColdstart(options: ColdstartOptions): Promise<ColdstartOutcome> {
+  if (process.geteuid?.() !== 0) {
+    throw new NaiadError('PERMISSION', 'starting containers and dropping caches needs root', {
+      hint: 'Run it with sudo.',
+    });
+  }
+  const runtime = findRuntime('auto');
+  const { signal, note } = options;
+  await using spool = await createSpool(tmpdir());
+  const place = (name: string) => join(spool.path, name);
+  await using registry = await startBenchRegistry(place('registry'));
+  note(`pushing ${options.image} to ${registry.what}`);
+  const near = `127.0.0.1:${registry.port}`;
+  await runNaiad(['copy', '--quiet', options.image, `docker://${near}/${ORIGINAL}`], { signal });
+  note('converting it');
+  const converted = JSON.parse(
+    await runNaiad(['--json', 'convert', `docker://${near}/${ORIGINAL}`, `docker://${near}/${CONVERTED}`], { signal }),
+  ) as { targetSize: number };
+  await using proxy = new WorkerProcess('link-main.ts', [String(registry.port), options.link.text]);
+  const far = `127.0.0.1:${await proxy.ask<number>('port')}`;
+  await using puller = new WorkerProcess('pull-main.ts');
+  const original = await describeImage(`docker://${near}/${ORIGINAL}`, signal);
+  const lazy = await describeImage(`docker://${near}/${CONVERTED}`, signal);
+  const stage: Stage = {
+    ...{ signal, runtime, command: options.command, config: original.config },
+    original: `docker://${far}/${ORIGINAL}`,
+    converted: `docker://${far}/${CONVERTED}`,
+  };
+  note('measuring the link');
+  const measuredLink = await checkLink(`http://${far}`, `/v2/bench/blobs/${original.largest}`);
+  const local = await unpackHere(puller, `docker://${near}/${ORIGINAL}`, place('local'));
+  const tools = { stage, puller, ...local, cache: place('warm') };
+  const { ways, refused } = waysOf(options, tools);
+  const networks = await openNetworks(options.containers);
+  try {
+    const rounds = { ways, refused, networks, registry, proxy, runtime, directory: spool.path };
+    const runs = await measureRounds(options, rounds);
+    return {
+      image: {
+        reference: options.image,
+        layers: original.layers,
+        storedSize: original.size,
+        convertedSize: converted.targetSize,
+        unpackedSize: await sizeOnDisk(place('local'), signal),
+        metadataSize: lazy.metadataSize,
+      },
+      machine: await describeMachine(runtime, signal),
+      measuredLink,
+      registry: registry.what,
+      naiad: ownVersion(),
+      ways: ways
+        .filter(({ key }) => runs.some(({ way }) => way === key))
+        .map(({ key, mode, driver, what }) => ({ key, mode, driver, what })),
+      refused,
+      runs,
+    };
+  } finally {
+    for (const network of networks) await network[Symbol.asyncDispose]();
+  }
+}
+
+async function describeImage(reference: string, signal: AbortSignal) {
+  await using source = await openSource(reference, { signal });
+  const { raw, manifest } = await resolveImage(source, { converted: 'prefer', signal });
+  const { config } = await readConfig(source, manifest, signal);
+  const layers = [...manifest.layers];
+  return {
+    config: config.config,
+    layers: layers.length,
+    size: layers.reduce((sum, { size }) => sum + size, manifest.config.size + raw.bytes.length),
+    metadataSize: raw.bytes.length + manifest.config.size + (layers.at(-1)?.size ?? 0),
+    largest: layers.toSorted((a, b) => b.size - a.size)[0]?.digest ?? manifest.config.digest,
+  };
+}
+
+/** Every layer in a directory of its own, for starts from the local disk. */
+async function unpackHere(puller: WorkerProcess, reference: string, directory: string) {
+  mkdirSync(directory);
+  const whiteouts = await puller.ask<Whiteouts>('whiteouts', reference);
+  const order: PullOrder = { reference, directory, whiteouts };
+  const { layers } = await puller.ask<PullOutcome>('pull', order);
+  return { layers, whiteouts };
+}
+
+interface Tools {
+  readonly stage: Stage;
+  readonly puller: WorkerProcess;
+  readonly layers: readonly string[];
+  readonly whiteouts: Whiteouts;
+  /** Where the warm ways keep their caches. */
+  readonly cache: string;
+}
+
+function waysOf(
+  { modes, drivers, peers }: ColdstartOptions,
+  { stage, puller, layers, whiteouts, cache }: Tools,
+): Pick<Rounds, 'ways' | 'refused'> {
+  mkdirSync(cache);
+  const refused: { key: string; why: string }[] = [];
+  const byDriver = (mode: Mode, what: string, cacheOf?: (driver: string) => string) =>
+    drivers.map((driver) => {
+      const key = drivers.length === 1 ? mode : `${mode}/${driver}`;
+      const kept = cacheOf && { cache: cacheOf(driver) };
+      return lazyWay(stage, { key, mode, driver, what, image: stage.converted, ...kept });
+    });
+  const notYet = (mode: Mode) => {
+    refused.push({ key: mode, why: 'this version has no such mode yet' });
+    return [];
+  };
+  const makers: Readonly<Record<Mode, () => Way[]>> = {
+    'full-pull': () => [fullPullWay(stage, puller, whiteouts)],
+    lazy: () => byDriver('lazy', 'naiad mounts the converted image, nothing cached'),
+    trace: () => notYet('trace'),
+    optimized: () => notYet('optimized'),
+    warm: () =>
+      byDriver('warm', 'naiad mounts it with what a start before has cached', (driver) => join(cache, driver)),
+    local: () => [localWay(stage, layers)],
+  };
+  const ways = modes.flatMap((mode) => makers[mode]());
+  for (const peer of peers) {
+    const way = peerWay(peer, stage);
+    if ('why' in way) refused.push({ key: peer, why: way.why });
+    else ways.push(way);
+  }
+  return { ways, refused };
+}
+
+async function openNetworks(count: number): Promise<ContainerNetwork[]> {
+  const networks = Array.from({ length: count }, () => new ContainerNetwork());
+  try {
+    for (const network of networks) await network.opened();
+  } catch (error) {
+    for (const network of networks) await network[Symbol.asyncDispose]();
+    throw error;
+  }
+  return networks;
+}
+
+interface Rounds {
+  readonly ways: readonly Way[];
+  /** Grows by peers that do not work here. */
+  readonly refused: { key: string; why: string }[];
+  readonly networks: readonly ContainerNetwork[];
+  readonly registry: BenchRegistry;
+  readonly proxy: WorkerProcess;
+  readonly runtime: string;
+  readonly directory: string;
+}
+
+/** Every way once a round, each round beginning with another, so that whatever else the machine does meets them all. */
+async function measureRounds(options: ColdstartOptions, rounds: Rounds): Promise<ColdstartRun[]> {
+  const runs: ColdstartRun[] = [];
+  const { ways } = rounds;
+  for (const way of ways.filter(({ mode }) => mode === 'warm')) {
+    options.note(`${way.key}: filling the cache by a start`);
+    await measureOne(options, rounds, way);
+  }
+  for (let round = 0; round < options.runs; round++) {
+    for (let step = 0; step < ways.length; step++) {
+      const way = ways[(round + step) % ways.length] as Way;
+      if (rounds.refused.some(({ key }) => key === way.key)) continue;
+      const record = await measureOrRefuse(options, rounds, way);
+      if (!record) continue;
+      options.note(`round ${round + 1} of ${options.runs}: ${way.key} ready after ${record.readySeconds.toFixed(2)} s`);
+      runs.push({ way: way.key, round, ...record });
+    }
+  }
+  return runs;
+}
+
+/** Another program that does not work here is no reason to measure nothing. */
+async function measureOrRefuse(options: ColdstartOptions, rounds: Rounds, way: Way): Promise<StartRecord | undefined> {
+  try {
+    return await measureOne(options, rounds, way);
+  } catch (error) {
+    if (way.mode !== 'peer' || !hasCode(error, 'COMMAND_FAILED')) throw error;
+    rounds.refused.push({ key: way.key, why: error.message });
+    return undefined;
+  }
+}
+
+async function measureOne(
+  options: ColdstartOptions,
+  { networks, registry, proxy, runtime, directory }: Rounds,
+  way: Way,
+): Promise<StartRecord> {
+  const { ready, watchMs, timeoutMs, signal } = options;
+  throwIfAborted(signal);
+  const own = join(directory, 'start');
+  rmSync(own, { recursive: true, force: true });
+  mkdirSync(own);
+  if (options.dropPageCache) await dropCaches(signal);
+  registry.warm();
+  // In the field other containers run: the runtime is in memory.
+  await runCommand(runtime, ['--version'], { signal });
+  await using start = await way.begin(own);
+  try {
+    const takeTraffic = () => proxy.ask<LinkTraffic>('take');
+    return await measureStart(start, { ready, networks, takeTraffic, watchMs, timeoutMs, signal });
+  } catch (error) {
+    if (!hasCode(error, 'COMMAND_FAILED')) throw error;
+    throw new NaiadError('COMMAND_FAILED', `${way.key}: ${error.message}`, { cause: error });
+  }
+}
+
+async function dropCaches(signal: AbortSignal): Promise<void> {
+  await runCommand('sync', [], { signal });
+  writeFileSync('/proc/sys/vm/drop_caches', '3');
+}
+
+function ownVersion(): string {
+  const text = readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+async function sizeOnDisk(directory: string, signal: AbortSignal): Promise<number> {
+  const { stdout } = await runCommand('du', ['-s', '--block-size=1', directory], { signal });
+  return Number.parseInt(stdout, 10);
+}
+
+async function describeMachine(runtime: string, signal: AbortSignal): Promise<Machine> {
+  const memory = /^MemTotal:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
+  return {
+    cpu: cpus()[0]?.model.trim() || 'unknown',
+    cores: availableParallelism(),
+    memory: `${Math.round(Number(memory ?? 0) / 2 ** 20)} GiB`,
+    kernel: release(),
+    node: process.version,
+    runtime: (await runCommand(runtime, ['--version'], { signal })).stdout.split('\n')[0] ?? '',
+  };
+}

@@ -1,0 +1,96 @@
+// naiad's daemon as a program beside this one: started for each start that is measured, and asked over its socket.
+import { existsSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { NaiadError } from '../../base/errors.ts';
+import { shortSocketPath } from '../../base/socket-path.ts';
+import { runCommand } from '../command.ts';
+import { processesWith } from './process-usage.ts';
+
+const COMMAND = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
+const END_WAIT_MS = 30_000;
+
+/** Where a daemon of the benchmark keeps its things. */
+export interface DaemonPlace {
+  readonly state: string;
+  readonly cache: string;
+}
+
+/** Runs `naiad ARGS`. @throws NaiadError COMMAND_FAILED, CANCELED */
+export async function runNaiad(
+  args: readonly string[],
+  { signal, place }: { readonly signal: AbortSignal; readonly place?: DaemonPlace },
+): Promise<string> {
+  const own = place && { NAIAD_STATE: place.state, NAIAD_CACHE: place.cache };
+  const env = { ...process.env, ...own };
+  return (await runCommand(process.execPath, [COMMAND, ...args], { signal, env })).stdout;
+}
+
+/** What the daemon answers to a mount and to questions about one; of docs/reference/daemon-api.md what is used here. */
+export interface MountAnswer {
+  readonly mount: { readonly id: string; readonly driver?: string };
+  readonly times?: { readonly resolvedMs?: number; readonly bootstrapMs?: number; readonly mountedMs?: number };
+}
+
+export class BenchDaemon implements AsyncDisposable {
+  readonly #place: DaemonPlace;
+
+  private constructor(place: DaemonPlace) {
+    this.#place = place;
+  }
+
+  static async start(place: DaemonPlace, signal: AbortSignal): Promise<BenchDaemon> {
+    const daemon = new BenchDaemon(place);
+    await runNaiad(['--quiet', 'daemon'], { place, signal });
+    return daemon;
+  }
+
+  /** The daemon and its keeper. */
+  pids(): number[] {
+    return processesWith('NAIAD_STATE', this.#place.state);
+  }
+
+  async mount(body: Readonly<Record<string, unknown>>): Promise<MountAnswer> {
+    return await this.#call<MountAnswer>('POST', '/v1/mounts', { cache: this.#place.cache, ...body });
+  }
+
+  async unmount(id: string): Promise<void> {
+    await this.#call('POST', `/v1/mounts/${id}/unmount`, { lazy: true });
+  }
+
+  async #call<T>(method: string, path: string, body?: object): Promise<T> {
+    using socket = shortSocketPath(join(this.#place.state, 'daemon.sock'));
+    const { status, text } = await exchange(socket.path, { method, path, body });
+    if (status === 200) return JSON.parse(text) as T;
+    throw new NaiadError('COMMAND_FAILED', `the daemon refused ${method} ${path}: ${text.slice(0, 1000)}`);
+  }
+
+  /** Unmounts everything and waits until its processes are gone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const socket = join(this.#place.state, 'daemon.sock');
+    if (existsSync(socket)) await this.#call('POST', '/v1/daemon/stop');
+    for (const end = Date.now() + END_WAIT_MS; Date.now() < end; await sleep(20)) {
+      if (this.pids().length === 0) return;
+    }
+    throw new NaiadError('COMMAND_FAILED', `the daemon of ${this.#place.state} does not end`);
+  }
+}
+
+function exchange(
+  socketPath: string,
+  { method, path, body }: { readonly method: string; readonly path: string; readonly body: object | undefined },
+): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, method, path, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece;
+      });
+      response.on('close', () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    outgoing.on('error', reject);
+    outgoing.end(body && JSON.stringify(body));
+  });
+}

@@ -1,0 +1,72 @@
+// Starts over a mount of naiad: its daemon runs and has nothing, or what a start before has left.
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { BenchDaemon, type MountAnswer } from './daemon-client.ts';
+import { nowMs } from './link-proxy.ts';
+import { usageOf } from './process-usage.ts';
+import { containersOver, type Stage } from './stage.ts';
+import type { Marks, Mode, Start, Way } from './way.ts';
+
+export interface LazyOptions {
+  readonly key: string;
+  readonly mode: Mode;
+  /** `auto` or a driver's name. */
+  readonly driver: string;
+  readonly what: string;
+  readonly image: string;
+  /** More of the request to mount. */
+  readonly request?: Readonly<Record<string, unknown>>;
+  /** Of a cache that is kept from one start to the next. */
+  readonly cache?: string;
+}
+
+export function lazyWay(stage: Stage, options: LazyOptions): Way {
+  return {
+    ...{ key: options.key, mode: options.mode, driver: options.driver, what: options.what },
+    begin: (directory) => beginLazily(stage, options, directory),
+  };
+}
+
+async function beginLazily(stage: Stage, options: LazyOptions, directory: string): Promise<Start> {
+  const place = { state: join(directory, 'state'), cache: options.cache ?? join(directory, 'cache') };
+  const daemon = await BenchDaemon.start(place, stage.signal);
+  const idle = usageOf(daemon.pids()).cpuSeconds;
+  const mounted: MountAnswer[] = [];
+  return {
+    async launch(networks) {
+      const beganAt = nowMs();
+      const roots = networks.map((_, index) => join(directory, `rootfs-${index}`));
+      await Promise.all(
+        roots.map(async (mountpoint, index) => {
+          mkdirSync(mountpoint);
+          const { image, driver, request } = options;
+          const asked = { image, mountpoint, driver, readWrite: true, environment: {}, ...request };
+          mounted[index] = await daemon.mount(asked);
+        }),
+      );
+      const marks = marksOf(mounted, beganAt, nowMs());
+      return { containers: containersOver(stage, roots, networks, directory), marks };
+    },
+    async usage() {
+      const { cpuSeconds, peakBytes } = usageOf(daemon.pids());
+      return { cpuSeconds: cpuSeconds - idle, peakBytes };
+    },
+    facts: async () => ({ what: mounted[0]?.mount.driver ?? 'unknown' }),
+    async [Symbol.asyncDispose]() {
+      for (const { mount } of mounted) if (mount) await daemon.unmount(mount.id);
+      await daemon[Symbol.asyncDispose]();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What the daemon tells of the slowest; without that, everything was mounting. */
+function marksOf(mounted: readonly MountAnswer[], beganAt: number, mountedAt: number): Marks {
+  const latest = (name: 'resolvedMs' | 'bootstrapMs') =>
+    Math.max(...mounted.map(({ times }) => times?.[name] ?? Number.NaN)) + beganAt;
+  const told = [
+    ['resolve', latest('resolvedMs')],
+    ['bootstrap', latest('bootstrapMs')],
+  ] as const;
+  return [...told.filter(([, at]) => Number.isFinite(at)), ['mount', mountedAt]];
+}

@@ -1,0 +1,194 @@
+// What a benchmark of starts found, as it is printed, written and plotted: summed up from the raw runs, which stay in it.
+// Pure.
+import { spreadOf } from '../statistics.ts';
+import type { ColdstartOutcome, ColdstartRun } from './coldstart-bench.ts';
+import type { FailIfResult } from './fail-if.ts';
+import type { Link } from './link.ts';
+import { type Mode, PHASES, type Phase, type Stall } from './way.ts';
+
+/** Of the runs of one way. */
+export interface Summary {
+  readonly p50: number;
+  readonly p90: number;
+  readonly min: number;
+  readonly max: number;
+  readonly mean: number;
+}
+
+/** What is measured of each start, its unit, and how it is told. */
+export const FIGURES = {
+  ready: { unit: 'seconds', of: (run: ColdstartRun) => run.readySeconds },
+  first: { unit: 'seconds', of: (run: ColdstartRun) => run.firstReadySeconds },
+  bytes: { unit: 'bytes', of: (run: ColdstartRun) => run.bytesUntilReady },
+  'bytes-after': { unit: 'bytes', of: (run: ColdstartRun) => run.bytesAfter },
+  requests: { unit: 'count', of: (run: ColdstartRun) => run.requestsUntilReady },
+  'requests-after': { unit: 'count', of: (run: ColdstartRun) => run.requestsAfter },
+  cpu: { unit: 'seconds', of: (run: ColdstartRun) => run.cpuSeconds },
+  memory: { unit: 'bytes', of: (run: ColdstartRun) => run.peakBytes },
+} as const satisfies Record<string, { unit: Unit; of: (run: ColdstartRun) => number }>;
+
+export type Unit = 'seconds' | 'bytes' | 'count';
+export type Figure = keyof typeof FIGURES;
+
+export interface WayReport {
+  readonly key: string;
+  readonly mode: Mode | 'peer';
+  readonly driver?: string | undefined;
+  readonly what: string;
+  /** The driver that `auto` took, and the like. */
+  readonly chosen?: string | undefined;
+  readonly runs: number;
+  readonly figures: Readonly<Record<Figure, Summary>>;
+  /** Medians, in seconds, of those parts that it has. */
+  readonly phases: Readonly<Partial<Record<Phase, Summary>>>;
+  /** Of the median times to ready. */
+  readonly toFullPull?: number | undefined;
+  readonly toLimit?: number | undefined;
+  /** Of all runs together, the longest first. */
+  readonly stalls: readonly Stall[];
+}
+
+/** What no start over this link can be faster than. */
+export interface Limit {
+  readonly seconds: number;
+  /** Two round trips and the bytes of manifest, config and bootstrap. */
+  readonly metadataSeconds: number;
+  /** Compressed bytes of the chunks a start touches; undefined when nothing told them, and the limit is then a lower one. */
+  readonly hotBytes?: number | undefined;
+  readonly hotSeconds?: number | undefined;
+  /** Median of the same start on a local disk; undefined when that was not measured. */
+  readonly localSeconds?: number | undefined;
+}
+
+export interface Target {
+  readonly text: string;
+  readonly met: boolean;
+  readonly got: string;
+}
+
+export interface ColdstartReport extends Omit<ColdstartOutcome, 'ways' | 'measuredLink'> {
+  readonly version: 1;
+  /** ISO 8601. */
+  readonly created: string;
+  /** Words after `naiad`. */
+  readonly command: readonly string[];
+  readonly link: Link & { readonly measured: ColdstartOutcome['measuredLink'] };
+  readonly ready: string;
+  readonly containers: number;
+  readonly rounds: number;
+  readonly pageCache: 'dropped' | 'kept';
+  readonly limit: Limit;
+  readonly ways: readonly WayReport[];
+  readonly targets: readonly Target[];
+  readonly failIf: readonly FailIfResult[];
+}
+
+export interface ReportContext {
+  readonly created: string;
+  readonly command: readonly string[];
+  readonly link: Link;
+  readonly ready: string;
+  readonly containers: number;
+  readonly rounds: number;
+  readonly pageCache: 'dropped' | 'kept';
+}
+
+const STALLS_MAX = 20;
+/** Round trips before the first file can be read: the manifest, then config and bootstrap together. */
+const METADATA_ROUND_TRIPS = 2;
+
+export function summaryOf(values: readonly number[]): Summary {
+  const { median, min, max } = spreadOf(values);
+  const sorted = values.toSorted((a, b) => a - b);
+  const p90 = sorted[Math.max(0, Math.ceil(sorted.length * 0.9) - 1)] ?? Number.NaN;
+  return { p50: median, p90, min, max, mean: sorted.reduce((sum, value) => sum + value, 0) / sorted.length };
+}
+
+/** The report; `failIf` is filled in by whoever was given conditions. */
+export function reportOf(outcome: ColdstartOutcome, context: ReportContext): ColdstartReport {
+  const { ways, measuredLink, ...rest } = outcome;
+  const limit = limitOf(outcome, context.link);
+  const full = medianReady(outcome, 'full-pull');
+  const reports = ways.map((way): WayReport => {
+    const runs = outcome.runs.filter((run) => run.way === way.key);
+    const ready = summaryOf(runs.map(FIGURES.ready.of)).p50;
+    return {
+      ...way,
+      chosen: runs.find(({ what }) => what !== undefined)?.what,
+      runs: runs.length,
+      figures: mapValues(FIGURES, ({ of }) => summaryOf(runs.map(of))),
+      phases: phasesOf(runs),
+      toFullPull: full === undefined ? undefined : ready / full,
+      toLimit: way.mode === 'local' ? undefined : ready / limit.seconds,
+      stalls: stallsOf(runs),
+    };
+  });
+  const report = {
+    ...{ version: 1 as const, ...context, ...rest },
+    ...{ link: { ...context.link, measured: measuredLink }, limit, ways: reports, failIf: [] },
+  };
+  return { ...report, targets: targetsOf(report) };
+}
+
+function mapValues<K extends string, V, W>(table: Readonly<Record<K, V>>, of: (value: V) => W): Record<K, W> {
+  return Object.fromEntries(Object.entries(table).map(([key, value]) => [key, of(value as V)])) as Record<K, W>;
+}
+
+function medianReady({ runs }: ColdstartOutcome, way: string): number | undefined {
+  const own = runs.filter((run) => run.way === way);
+  return own.length === 0 ? undefined : summaryOf(own.map(FIGURES.ready.of)).p50;
+}
+
+function phasesOf(runs: readonly ColdstartRun[]): WayReport['phases'] {
+  const present = PHASES.filter((phase) => runs.some((run) => run.phases[phase] !== undefined));
+  return Object.fromEntries(present.map((phase) => [phase, summaryOf(runs.map((run) => run.phases[phase] ?? 0))]));
+}
+
+function limitOf(outcome: ColdstartOutcome, { bytesPerSecond, rttMs }: Link): Limit {
+  const metadataSeconds = (METADATA_ROUND_TRIPS * rttMs) / 1000 + outcome.image.metadataSize / bytesPerSecond;
+  const hot = outcome.runs.flatMap(({ hotBytes }) => hotBytes ?? []);
+  const hotBytes = hot.length === 0 ? undefined : summaryOf(hot).p50;
+  const hotSeconds = hotBytes === undefined ? undefined : hotBytes / bytesPerSecond;
+  const localSeconds = medianReady(outcome, 'local');
+  const seconds = metadataSeconds + Math.max(hotSeconds ?? 0, localSeconds ?? 0);
+  return { seconds, metadataSeconds, hotBytes, hotSeconds, localSeconds };
+}
+
+function stallsOf(runs: readonly ColdstartRun[]): Stall[] {
+  const byPath = new Map<string, { count: number; seconds: number }>();
+  for (const { path, count, seconds } of runs.flatMap(({ stalls = [] }) => stalls)) {
+    const known = byPath.get(path) ?? { count: 0, seconds: 0 };
+    byPath.set(path, { count: known.count + count, seconds: known.seconds + seconds });
+  }
+  return [...byPath]
+    .map(([path, stall]) => ({ path, ...stall }))
+    .sort((a, b) => b.seconds - a.seconds)
+    .slice(0, STALLS_MAX);
+}
+
+/** From here on an image counts as large, in bytes unpacked. */
+const LARGE_MIN = 300e6;
+const SLOW_LINK_MAX = 100e6 / 8;
+
+/** What this project promises of such a run, kept or not. */
+function targetsOf({ ways, image, link }: Pick<ColdstartReport, 'ways' | 'image' | 'link'>): Target[] {
+  const targets: Target[] = [];
+  const add = (text: string, value: number | undefined, met: (value: number) => boolean, show = ratio) => {
+    if (value !== undefined) targets.push({ text, met: met(value), got: show(value) });
+  };
+  for (const way of ways) {
+    const { key, mode, toFullPull, toLimit } = way;
+    if (mode === 'optimized') {
+      add(`${key} takes at most 1.15 × the limit`, toLimit, (value) => value <= 1.15);
+      if (image.unpackedSize > LARGE_MIN && link.bytesPerSecond <= SLOW_LINK_MAX) {
+        add(`${key} is at least 3 × faster than full-pull`, toFullPull, (value) => value <= 1 / 3);
+      }
+    }
+    if (mode === 'lazy' || mode === 'trace' || mode === 'optimized') {
+      add(`${key} is never slower than full-pull by more than 5 %`, toFullPull, (value) => value <= 1.05);
+    }
+  }
+  return targets;
+}
+
+const ratio = (value: number) => `${value.toFixed(2)} ×`;
