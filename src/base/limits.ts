@@ -84,6 +84,10 @@ export const RETRY_DELAY_MS = 250;
 /** What a server may ask us to wait with Retry-After. */
 export const RETRY_AFTER_MAX_MS = 60_000;
 export const REDIRECTS_MAX = 5;
+/** What a registry was found to be like is believed for so long. */
+export const KNOWN_HOST_AGE_MAX_MS = 7 * 24 * 3_600_000;
+/** A probe has two kilobytes. */
+export const KNOWN_HOST_SIZE_MAX = 64 * KiB;
 /** Bodies of error answers and of token servers are read so far. */
 export const ERROR_BODY_SIZE_MAX = 64 * KiB;
 /** Where a registry ignores a range and sends the whole blob, so much is read and dropped to reach the wanted bytes. */

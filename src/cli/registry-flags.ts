@@ -1,6 +1,7 @@
 // Options of every command that talks to a registry.
 import type { Argv } from 'yargs';
 import type { RegistryOptions } from '../registry/transport.ts';
+import { cacheDir, registriesDir } from '../store/paths.ts';
 
 export function registryFlags<T>(parser: Argv<T>) {
   return parser
@@ -15,6 +16,11 @@ export interface RegistryFlags {
   readonly 'certs-dir': string | undefined;
   readonly 'plain-http': boolean | undefined;
   readonly 'insecure-skip-verify': boolean | undefined;
+}
+
+/** Where what registries are like is kept from one command to the next. */
+export function knownHosts(cache?: string): { readonly knownHosts: string } {
+  return { knownHosts: registriesDir(cacheDir(cache)) };
 }
 
 /** As the transports take them. */

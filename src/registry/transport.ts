@@ -22,6 +22,8 @@ export interface RegistryOptions extends ConnectionOptions {
   readonly attemptsMax?: number;
   /** First pause between attempts. */
   readonly retryDelayMs?: number;
+  /** Directory of what registries were found to be like; nothing is kept or known without. */
+  readonly knownHosts?: string | undefined;
 }
 
 /** What one registry was asked so far. */

@@ -2,7 +2,8 @@
 import { UPLOAD_CHUNK_SIZE } from '../base/limits.ts';
 
 /** `put`: all bytes with the PUT; `stream`: all by one PATCH; `chunks`: by PATCHes of a bounded size. */
-export type UploadWay = 'put' | 'stream' | 'chunks';
+export const UPLOAD_WAYS = ['put', 'stream', 'chunks'] as const;
+export type UploadWay = (typeof UPLOAD_WAYS)[number];
 
 /** What was learned of a registry by pushing to it. */
 export interface UploadHabits {

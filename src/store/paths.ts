@@ -7,6 +7,7 @@
 //     bootstraps/<sha256>        bootstraps as the kernel mounts them
 //     metadata/<digest hex>      configs and bootstrap layers as they are stored
 //     pins/<pinId>.json          what is never removed to make room
+//     registries/<host>.json     what registries were found to be like
 //     layout, lock, CACHEDIR.TAG which layout this is; held by a daemon; for backup programs
 //     rw/<spool>/{upper,work}    what was written to a read-write mount, removed when it ends
 //   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
@@ -68,6 +69,11 @@ export function cachePaths(cache: string) {
 /** Where configs and bootstrap layers are kept, each under the hex of its digest. */
 export function metadataDir(cache: string): string {
   return join(cache, 'metadata');
+}
+
+/** What registries were found to be like. */
+export function registriesDir(cache: string): string {
+  return join(cache, 'registries');
 }
 
 /** A bootstrap as it is mounted, under the hex of its sha256. */

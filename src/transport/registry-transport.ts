@@ -8,11 +8,13 @@ import { MiB } from '../base/units.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import { formatReference, manifestSelector, type Reference } from '../format/oci/reference.ts';
 import { hasBlob, openBlob } from '../registry/blobs.ts';
+import { KnownHosts } from '../registry/known-hosts.ts';
 import { getManifest, headManifest, putManifest } from '../registry/manifests.ts';
 import { registryReader } from '../registry/reader.ts';
 import { addFallbackReferrer, listReferrers } from '../registry/referrers.ts';
 import { Registry, type RegistryOptions, type RegistryStats } from '../registry/transport.ts';
 import { type BlobUpload, uploadBlob } from '../registry/upload.ts';
+import type { UploadHabits } from '../registry/upload-habits.ts';
 import { createSpool, type Spool } from '../store/spool.ts';
 import type { ImageSource, ImageTarget, LocalBlob, PutOptions, SourceTraffic, StreamOptions } from './transport.ts';
 
@@ -76,18 +78,22 @@ export class RegistryTarget implements ImageTarget {
   readonly #reference: Reference;
   readonly #registry: Registry;
   readonly #spool: Spool;
+  readonly #hosts: KnownHosts | undefined;
+  readonly #habitsBefore: UploadHabits;
   /** Pushes under way, so that one digest is never sent twice at once. */
   readonly #pushing = new Map<string, Promise<void>>();
 
   /** What the registry said it does not have, so that it is not asked again before a push. */
   readonly #missing = new Set<string>();
 
-  private constructor(reference: Reference, registry: Registry, spool: Spool) {
+  private constructor(reference: Reference, registry: Registry, spool: Spool, hosts: KnownHosts | undefined) {
     this.name = `docker://${formatReference(reference)}`;
     this.spoolDir = spool.path;
     this.#reference = reference;
     this.#registry = registry;
     this.#spool = spool;
+    this.#hosts = hosts;
+    this.#habitsBefore = { ...registry.uploadHabits };
   }
 
   /** @throws NaiadError REFERENCE_INVALID when the reference has a digest: what it will be is known only afterwards */
@@ -97,7 +103,11 @@ export class RegistryTarget implements ImageTarget {
         hint: 'Leave the digest out: host/repository:tag',
       });
     }
-    return new RegistryTarget(reference, new Registry(reference.host, options), await createSpool(tmpdir()));
+    const registry = new Registry(reference.host, options);
+    const hosts = options.knownHosts === undefined ? undefined : new KnownHosts(options.knownHosts);
+    const known = await hosts?.read(reference.host);
+    Object.assign(registry.uploadHabits, known?.habits);
+    return new RegistryTarget(reference, registry, await createSpool(tmpdir()), hosts);
   }
 
   get stats(): Readonly<RegistryStats> {
@@ -168,12 +178,20 @@ export class RegistryTarget implements ImageTarget {
   async commit(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
     const selector = manifestSelector(this.#reference);
     await this.#publish(manifest, selector, signal);
+    await this.#keepHabits();
     const { repository } = this.#reference;
     const stored = await headManifest(this.#registry, { repository, selector, fresh: true }, signal);
     if (stored === undefined || stored === manifest.digest) return;
     throw new NaiadError('REGISTRY_PROTOCOL', `${this.name}: pushed ${manifest.digest}, the tag names ${stored}`, {
       hint: 'Did someone else push to this tag at the same time?',
     });
+  }
+
+  /** For the pushes of other processes. */
+  async #keepHabits(): Promise<void> {
+    const { way, chunkSize } = this.#registry.uploadHabits;
+    if (way === this.#habitsBefore.way && chunkSize === this.#habitsBefore.chunkSize) return;
+    await this.#hosts?.learn(this.#registry.host, { habits: { way, chunkSize } });
   }
 
   async #publish(manifest: RawManifest, selector: string, signal: AbortSignal | undefined): Promise<void> {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertReference } from '../../src/convert/convert-reference.ts';
 import { sha256Digest } from '../../src/format/oci/digest.ts';
+import { examineRegistry } from '../../src/mount/doctor-registry.ts';
 import type { CredentialSource } from '../../src/registry/credentials.ts';
 import { deleteManifest, getManifest } from '../../src/registry/manifests.ts';
 import { Registry, type RegistryOptions } from '../../src/registry/transport.ts';
@@ -118,4 +119,57 @@ test('services: a body that is too large for one request goes in parts, and so d
     'PUT upload 201',
   ]);
   assert.deepEqual(await push(randomBytes(22_000_000)), ['PATCH upload 202', 'PATCH upload 202', 'PUT upload 201']);
+});
+
+test('services: what one push has learned, and what a probe has found, is known to the next process', async () => {
+  using dir = temporaryDir('service');
+  const service = SERVICES.find(({ name }) => name === 'ACR');
+  assert.ok(service);
+  await using emulator = await startEmulator(service, join(dir.path, 'root'), account);
+  const options = { ...registry, knownHosts: join(dir.path, 'known') };
+  const push = async (tag: string) => {
+    const layout = join(dir.path, tag);
+    writeSmallLayout(layout, await smallImage([{ large: randomBytes(21_000_000) }]), 'v1');
+    emulator.log.splice(0);
+    await copyReference(`oci:${layout}:v1`, `${emulator.host}/a:${tag}`, {}, {}, { target: { registry: options } });
+    return emulator.log.filter((line) => /^PUT upload 413/.test(line)).length;
+  };
+  assert.equal(await push('one'), 1);
+  assert.equal(await push('two'), 0);
+  const image = `${emulator.host}/a:one`;
+  const probe = await probeReference(image, { registry: options, push: true });
+  assert.equal(probe.uploads?.way, 'chunks');
+  emulator.log.splice(0);
+  const { probedAt, push: pushed, repository } = await probeReference(image, { registry: options, mayBeKnown: true });
+  assert.deepEqual(emulator.log, []);
+  assert.equal(repository, 'a');
+  assert.equal(pushed?.put.works, true);
+  assert.ok(Math.abs(probedAt - Date.now()) < 60_000);
+  // Asked again without pushing, what pushing had shown is not forgotten.
+  await probeReference(image, { registry: options });
+  assert.equal((await probeReference(image, { registry: options, mayBeKnown: true })).push?.put.works, true);
+});
+
+test('services: doctor tells what a registry is like and what its limit leaves', async () => {
+  using dir = temporaryDir('service');
+  const service = SERVICES.find(({ name }) => name === 'Docker Hub');
+  assert.ok(service);
+  await using emulator = await startEmulator(service, join(dir.path, 'root'), account);
+  const options = { registry: { ...registry, knownHosts: join(dir.path, 'known') }, signal };
+  const image = `${emulator.host}/team/app:1`;
+  writeSmallLayout(join(dir.path, 'in'), await smallImage([{ small: 'hello' }]), 'v1');
+  await copyReference(`oci:${join(dir.path, 'in')}:v1`, image, {}, {}, { target: options });
+  for (const _ of ['asked', 'known']) {
+    const checks = await examineRegistry(image, options);
+    assert.deepEqual(
+      checks.map(({ name, status }) => [name, status]),
+      [
+        ['registry', 'ok'],
+        ['rate limit', 'ok'],
+      ],
+    );
+    assert.match(String(checks[0]?.detail), /: authentication bearer, blobs from .*, referrers by the fallback tag$/);
+    assert.equal(checks[1]?.detail, '76 of 100 requests left in 360 min');
+  }
+  assert.deepEqual(await examineRegistry('oci:/nowhere:x', options), []);
 });

@@ -4,7 +4,7 @@ import type { Argv } from 'yargs';
 import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
-import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { knownHosts, readRegistryFlags, registryFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 
 /** Options that decide how an image is built; `bench convert` has them too. */
@@ -99,7 +99,7 @@ export const command = defineCommand({
     tuneEngine();
     const { convertReference } = await import('../../convert/convert-reference.ts');
     using progress = io.progress(`converting ${args.source}`);
-    const { registry } = readRegistryFlags(args);
+    const registry = { ...readRegistryFlags(args).registry, ...knownHosts() };
     const report = await convertReference(
       args.source,
       args.target,

@@ -1,7 +1,7 @@
 // `naiad copy`: an image from one place to another, as it is.
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
-import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { knownHosts, readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'copy <source> <target>',
@@ -26,7 +26,7 @@ export const command = defineCommand({
     ),
   async run(args, io) {
     const { copyReference } = await import('../../transport/copy.ts');
-    const { registry } = readRegistryFlags(args);
+    const registry = { ...readRegistryFlags(args).registry, ...knownHosts() };
     const { platform, referrers, 'all-platforms': allPlatforms } = args;
     using progress = io.progress(`copying ${args.source}`);
     const report = await copyReference(

@@ -1,6 +1,6 @@
 import type { Check } from '../../mount/doctor.ts';
 import { defineCommand } from '../command.ts';
-import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { knownHosts, readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'doctor [image]',
@@ -20,16 +20,18 @@ export const command = defineCommand({
       }),
   async run(args, io) {
     const { image, cache, platform } = args;
-    const [{ examineMachine }, { examineImage }, { cacheDir }, { version }] = await Promise.all([
+    const [{ examineMachine }, { examineImage }, { examineRegistry }, { cacheDir }, { version }] = await Promise.all([
       import('../../mount/doctor.ts'),
       import('../../mount/doctor-image.ts'),
+      import('../../mount/doctor-registry.ts'),
       import('../../store/paths.ts'),
       import('../parser.ts'),
     ]);
     const machine = await examineMachine({ cache: cacheDir(cache), version: version() });
-    const { registry } = readRegistryFlags(args);
+    const registry = { ...readRegistryFlags(args).registry, ...knownHosts(cache) };
     const options = { signal: io.signal, registry, ...(platform !== undefined && { platform }) };
     const checks = [...machine, ...(image === undefined ? [] : await examineImage(image, options))];
+    if (image !== undefined) checks.push(...(await examineRegistry(image, options)));
     io.result(checks, (all) => all.flatMap(renderCheck).join('\n'));
     if (checks.some(({ status }) => status === 'fail')) io.setExitCode(1);
   },

@@ -1,7 +1,7 @@
 // `naiad registry probe`: what a registry does, and what that means for naiad.
 import type { Finding, RegistryProbe } from '../../registry/probe.ts';
 import { defineCommand } from '../command.ts';
-import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { knownHosts, readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'registry probe <image>',
@@ -18,7 +18,7 @@ export const command = defineCommand({
     ),
   async run(args, io) {
     const { probeReference } = await import('../../transport/probe.ts');
-    const { registry } = readRegistryFlags(args);
+    const registry = { ...readRegistryFlags(args).registry, ...knownHosts() };
     const probe = await probeReference(args.image, { registry, push: args.push, signal: io.signal });
     io.result(probe, probeText);
   },
