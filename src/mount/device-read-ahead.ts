@@ -1,16 +1,22 @@
 // Sees that a device is read on where it was read before, and says how far ahead to fetch. The kernel does not say which file
 // it reads: what follows on the device follows in the file, but many files are read at a time.
+import type { ByteRange } from '../backend/blob-reader.ts';
 import { FETCH_SIZE_MAX } from '../base/limits.ts';
+import { KiB } from '../base/units.ts';
 
 /** Places followed at once; the one longest without a miss is forgotten. */
 const STREAMS_MAX = 32;
-/** The kernel's reads may come in any order within this span. */
-const REORDER_SPAN = 512 * 1024;
+/** The kernel reads ahead with requests of this size at most, a few at a time, which may come in any order. */
+const REORDER_SPAN_MAX = 512 * KiB;
+/** By so many times its own size a read may be out of order: one of a single page that is near another is no stream. */
+const REORDER_READS = 2;
 
 interface Stream {
   /** End of the furthest read that had to wait. */
   end: number;
   window: number;
+  /** Of the largest read. */
+  size: number;
 }
 
 export class DeviceReadAhead {
@@ -27,20 +33,23 @@ export class DeviceReadAhead {
    * twice as many each time the reads go on where the fetched part ended.
    */
   afterMiss(offset: number, size: number): number {
-    const at = this.#streams.findIndex((stream) => follows(stream, offset, this.#chunkSize));
+    const at = this.#streams.findIndex((stream) => follows(stream, { offset, size }, this.#chunkSize));
     const [stream] = at < 0 ? [] : this.#streams.splice(at, 1);
     const next = stream
       ? {
           end: Math.max(offset + size, stream.end),
-          window: Math.min(FETCH_SIZE_MAX, Math.max(this.#chunkSize, stream.window * 2)),
+          window: Math.min(FETCH_SIZE_MAX, Math.max(this.#chunkSize, size, stream.window * 2)),
+          size: Math.max(size, stream.size),
         }
-      : { end: offset + size, window: 0 };
+      : { end: offset + size, window: 0, size };
     this.#streams.push(next);
     if (this.#streams.length > STREAMS_MAX) this.#streams.shift();
     return next.window;
   }
 }
 
-function follows({ end, window }: Stream, offset: number, chunkSize: number): boolean {
-  return offset + REORDER_SPAN >= end && offset <= end + window + chunkSize + REORDER_SPAN;
+function follows(stream: Stream, { offset, size }: ByteRange, chunkSize: number): boolean {
+  const span = Math.min(REORDER_SPAN_MAX, REORDER_READS * Math.max(size, stream.size));
+  // The chunk that the last read ended in was fetched to its end, so the next miss may be behind that.
+  return offset + span >= stream.end && offset <= stream.end + stream.window + chunkSize + span;
 }

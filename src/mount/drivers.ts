@@ -6,7 +6,7 @@ import { fuseDriver } from './fuse-driver.ts';
 import { fuseNativeDriver } from './fuse-native-driver.ts';
 
 /** In order of preference. */
-const DRIVERS: readonly Driver[] = [fuseDriver, fuseNativeDriver, erofsDriver];
+const DRIVERS: readonly Driver[] = [erofsDriver, fuseDriver, fuseNativeDriver];
 
 export interface DriverChoice {
   readonly driver: Driver;
