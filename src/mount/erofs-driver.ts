@@ -1,5 +1,6 @@
 // The fast driver: the kernel's own EROFS over the bootstrap, with the cache's sparse files as its devices. The first read of
 // missing data raises a pre-content event, which the keeper answers when the data is there, or this process once it is.
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -39,7 +40,8 @@ export const erofsDriver: Driver = {
   async mount(fs, target, place) {
     const reason = this.unavailable(place.cache);
     if (reason) throw reason;
-    const mounted = new ErofsMount(fs, place);
+    // The mount before this one, at the same place, may still be letting go of its devices.
+    const mounted = new ErofsMount(fs, place, `${place.id}.${randomBytes(4).toString('hex')}`);
     try {
       await mounted.watchDevices();
       await mounted.mount(target);
@@ -51,14 +53,15 @@ export const erofsDriver: Driver = {
   },
 
   async resume(fs, target, { state }, place) {
-    if (!existsSync(join(EROFS_DIRECTORY, state))) {
-      throw new NaiadError('MOUNT_FAILED', `erofs: ${target} is not ${state} any more`);
+    const [id = '', name = ''] = state.split(' ');
+    if (!existsSync(join(EROFS_DIRECTORY, id))) {
+      throw new NaiadError('MOUNT_FAILED', `erofs: ${target} is not ${id} any more`);
     }
-    const mounted = new ErofsMount(fs, place);
+    const mounted = new ErofsMount(fs, place, name);
     await mounted.requireEvents(target);
     // Those that got complete as well: the daemon before this one may have died before it had their events end.
     await mounted.watchDevices({ all: true });
-    await mounted.mounted(state);
+    await mounted.mounted(id);
     return mounted;
   },
 };
@@ -70,17 +73,20 @@ class ErofsMount implements DriverMount {
   ended: Promise<void> = Promise.resolve();
   readonly #fs: ImageFs;
   readonly #place: MountPlace;
+  /** Of its devices, the same whichever process serves it, and never another mount's. */
+  readonly #name: string;
   readonly #devices: readonly ErofsDevice[];
   #keeper: Keeper | undefined;
   #id = '';
   #disposed = false;
 
-  constructor(fs: ImageFs, place: MountPlace) {
+  constructor(fs: ImageFs, place: MountPlace, name: string) {
     this.#fs = fs;
     this.#place = place;
+    this.#name = name;
     this.#devices = fs.caches.map(
       (_, index) =>
-        new ErofsDevice(fs, index, { name: `${place.id}.${index}`, recordIn: place.record ? place.cache : undefined }),
+        new ErofsDevice(fs, index, { name: `${name}.${index}`, recordIn: place.record ? place.cache : undefined }),
     );
   }
 
@@ -140,7 +146,7 @@ class ErofsMount implements DriverMount {
   handover(): Handover | undefined {
     // What the keeper was given of a recording is no map of the cache: nobody else can go on with it.
     if (this.#place.record) return undefined;
-    return { state: this.#id, descriptors: [] };
+    return { state: `${this.#id} ${this.#name}`, descriptors: [] };
   }
 
   report(): DriverReport {

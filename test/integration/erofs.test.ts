@@ -1,6 +1,6 @@
 // A mount of the erofs driver from its first event to none, and what it leaves behind: nothing.
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -84,6 +84,19 @@ test('erofs: once all was read, no event is left, and a second mount has none fr
     await home.run(['mount', '--quiet', '--driver', 'erofs', image, mountpoint]);
     assert.equal((await runTool('bash', ['-c', READ_ALL], { cwd: mountpoint })).stdout, expected);
     assert.equal((await home.status(mountpoint)).counters.backend.bytes, 0);
+  });
+});
+
+test('erofs: a mount that ends late takes no events from the one that has its place', { ...needs }, async () => {
+  await withMount('place-taken', async (home, mountpoint) => {
+    const held = openSync(join(mountpoint, 'srv'), 'r');
+    await home.run(['umount', '--lazy', mountpoint]);
+    await home.run(['mount', '--quiet', '--driver', 'erofs', image, mountpoint]);
+    closeSync(held);
+    // By now the first one is seen to be over, and lets go of its devices.
+    await sleep(800);
+    assert.equal((await runTool('bash', ['-c', READ_ALL], { cwd: mountpoint })).stdout, expected);
+    assert.ok((await home.status(mountpoint)).counters.waits > 0);
   });
 });
 
