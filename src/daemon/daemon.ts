@@ -8,7 +8,7 @@ import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.
 import { CachePool } from '../mount/cache-pool.ts';
 import type { MountObserver } from '../mount/image-fs.ts';
 import { KeeperHandle } from '../mount/keeper-handle.ts';
-import { forgetDescriptors, keptDescriptors } from '../mount/kept-descriptors.ts';
+import { forgetDescriptors, keptDescriptors, keptKey } from '../mount/kept-descriptors.ts';
 import type { MountStatus } from '../mount/mount-api.ts';
 import { isServed, listRecords, type MountRecord } from '../mount/mount-record.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
@@ -115,12 +115,12 @@ export class Daemon {
     const kept = keeper ? await keptDescriptors(keeper) : new Map<string, number[]>();
     const resuming: Promise<unknown>[] = [];
     for (const record of left) {
-      const descriptors = kept.get(record.id) ?? [];
+      const descriptors = kept.get(keptKey(record)) ?? [];
       if (!canResume(record, descriptors)) {
         await this.#replace(record);
         continue;
       }
-      kept.delete(record.id);
+      kept.delete(keptKey(record));
       resuming.push(this.#resume(record, descriptors));
     }
     await Promise.all(resuming);

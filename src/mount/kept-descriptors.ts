@@ -1,33 +1,40 @@
-// Descriptors of mounts that the keeper holds beyond their daemon: each named by its mount and its number.
+// Descriptors of mounts that the keeper holds beyond their daemon: each named by its mount and its number. A mount that was
+// taken out of the tree while it is used may end after the next one at its place has begun, so the place alone is no name.
 import { closeSync } from 'node:fs';
 import type { Keeper } from '../keeper/keeper.ts';
+import type { MountRecord } from './mount-record.ts';
 
-const nameOf = (id: string, index: number) => `${id}/${index}`;
+const nameOf = (key: string, index: number) => `${key}/${index}`;
 
-export async function keepDescriptors(keeper: Keeper, id: string, descriptors: readonly number[]): Promise<void> {
-  for (const [index, fd] of descriptors.entries()) await keeper.hold(nameOf(id, index), fd);
+/** What the descriptors of a mount are kept under. */
+export function keptKey({ id, since }: Pick<MountRecord, 'id' | 'since'>): string {
+  return `${id}@${Date.parse(since)}`;
 }
 
-export async function dropDescriptors(keeper: Keeper, id: string, count: number): Promise<void> {
-  for (let index = 0; index < count; index++) await keeper.drop(nameOf(id, index));
+export async function keepDescriptors(keeper: Keeper, key: string, descriptors: readonly number[]): Promise<void> {
+  for (const [index, fd] of descriptors.entries()) await keeper.hold(nameOf(key, index), fd);
 }
 
-/** What was kept for a daemon before this one, by mount, in order. The caller's to close. */
+export async function dropDescriptors(keeper: Keeper, key: string, count: number): Promise<void> {
+  for (let index = 0; index < count; index++) await keeper.drop(nameOf(key, index));
+}
+
+/** What was kept for a daemon before this one, by `keptKey`, in order. The caller's to close. */
 export async function keptDescriptors(keeper: Keeper): Promise<Map<string, number[]>> {
   const kept = new Map<string, number[]>();
   for (const { name, fd } of await keeper.held()) {
-    const [id = '', index = ''] = name.split('/');
-    const descriptors = kept.get(id) ?? [];
+    const [key = '', index = ''] = name.split('/');
+    const descriptors = kept.get(key) ?? [];
     descriptors[Number(index)] = fd;
-    kept.set(id, descriptors);
+    kept.set(key, descriptors);
   }
   return kept;
 }
 
 /** Closes and forgets what no mount has taken over. */
 export async function forgetDescriptors(keeper: Keeper, kept: ReadonlyMap<string, readonly number[]>): Promise<void> {
-  for (const [id, descriptors] of kept) {
-    await dropDescriptors(keeper, id, descriptors.length);
+  for (const [key, descriptors] of kept) {
+    await dropDescriptors(keeper, key, descriptors.length);
     for (const fd of descriptors) if (fd !== undefined) closeSync(fd);
   }
 }

@@ -23,7 +23,7 @@ import { chooseDriver } from './drivers.ts';
 import { monotonicMs } from './first-touches.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
 import type { KeeperHandle } from './keeper-handle.ts';
-import { dropDescriptors, keepDescriptors } from './kept-descriptors.ts';
+import { dropDescriptors, keepDescriptors, keptKey } from './kept-descriptors.ts';
 import type { MountStatus } from './mount-api.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { type MountRequest, pinnedReference, withoutSecrets } from './mount-request.ts';
@@ -218,7 +218,7 @@ export class ServedMount {
       const anchored = descriptors.length === 0;
       if (anchored) this.#anchor ??= openSync('/dev/null', 'r');
       const held = this.#anchor === undefined ? descriptors : [this.#anchor];
-      await keepDescriptors(await this.#context.keeper.get(), this.#record.id, held);
+      await keepDescriptors(await this.#context.keeper.get(), keptKey(this.#record), held);
       this.#update({ handover: { state, descriptors: held.length, anchored } });
     } catch (error) {
       if (!(error instanceof NaiadError)) throw error;
@@ -227,9 +227,9 @@ export class ServedMount {
   }
 
   async #dropHandover(): Promise<void> {
-    const { id, handover } = this.#record;
+    const { handover } = this.#record;
     if (!handover || handover.descriptors === 0) return;
-    await dropDescriptors(await this.#context.keeper.get(), id, handover.descriptors);
+    await dropDescriptors(await this.#context.keeper.get(), keptKey(this.#record), handover.descriptors);
     if (this.#anchor !== undefined) closeSync(this.#anchor);
     this.#anchor = undefined;
   }

@@ -95,7 +95,8 @@ test('erofs: a mount that ends late takes no events from the one that has its pl
     closeSync(held);
     // By now the first one is seen to be over, and lets go of its devices.
     await sleep(800);
-    assert.equal((await runTool('bash', ['-c', READ_ALL], { cwd: mountpoint })).stdout, expected);
+    const { stdout, stderr } = await runTool('bash', ['-c', READ_ALL], { cwd: mountpoint });
+    assert.equal(stdout, expected, stderr);
     assert.ok((await home.status(mountpoint)).counters.waits > 0);
   });
 });
