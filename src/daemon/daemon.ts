@@ -90,6 +90,11 @@ export class Daemon {
     return this.#directories.list();
   }
 
+  /** What fetches for its mounts. */
+  get fetchers(): CachePool['schedulers'] {
+    return this.#pool.schedulers;
+  }
+
   /** @throws NaiadError NOT_MOUNTED. */
   find(id: string): ServedMount {
     return this.#find(id).mount;

@@ -4,6 +4,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { MountObserver } from '../mount/image-fs.ts';
 import type { MountStatus } from '../mount/mount-api.ts';
 import type { Daemon } from './daemon.ts';
+import { addFetchMetrics } from './fetch-metrics.ts';
 
 /** Seconds: from a chunk in the next rack to the deadline of a read. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -40,9 +41,27 @@ const MOUNT_METRICS: readonly MountMetric[] = [
     ({ counters }) => counters.reads - counters.waits,
   ),
   metric('counter', 'stalls_total', 'Reads that waited for a fetch', ({ counters }) => counters.waits),
+  metric(
+    'counter',
+    'stall_seconds_total',
+    'How long those reads waited, together',
+    ({ counters }) => counters.waitMsSum / 1000,
+  ),
   metric('counter', 'read_errors_total', 'Reads that ended in an error', ({ counters }) => counters.errors),
   metric('counter', 'cache_misses_total', 'Chunks that a reader waited for', ({ counters }) => counters.cache.misses),
   metric('counter', 'bad_chunks_total', 'Chunks that arrived wrong', ({ counters }) => counters.cache.badChunks),
+  metric(
+    'counter',
+    'quarantined_chunks_total',
+    'Chunks that kept arriving wrong and were left alone',
+    ({ counters }) => counters.cache.quarantines,
+  ),
+  metric(
+    'gauge',
+    'prefetched_bytes',
+    'Of what is being prefetched, here',
+    ({ prefetch }) => prefetch?.progress?.bytes ?? 0,
+  ),
   metric('counter', 'metadata_bytes_total', 'Fetched before it was ready', ({ metadataBytes }) => metadataBytes),
   metric('counter', 'fetch_requests_total', 'Requests for chunks', ({ counters }) => counters.backend.requests),
   metric('counter', 'fetch_bytes_total', 'Compressed bytes of chunks', ({ counters }) => counters.backend.bytes),
@@ -82,6 +101,7 @@ export class Metrics implements MountObserver {
     };
     new Gauge(info).set({ version }, 1);
     this.#addMounts(registers);
+    addFetchMetrics(registers, () => this.#daemon?.fetchers ?? new Map());
     this.#addCaches(registers);
     this.#addProcess(registers);
   }

@@ -41,6 +41,9 @@ export interface ImageFsCounters {
   reads: number;
   waits: number;
   readBytes: number;
+  /** Milliseconds that reads have waited for fetches: together, and the longest. */
+  waitMsSum: number;
+  waitMsMax: number;
   /** Reads that ended in an error, and the last one's message. */
   errors: number;
   lastError: string | undefined;
@@ -86,7 +89,7 @@ export class ImageFs implements AsyncDisposable {
     this.#touches = new FirstTouches(this.caches.map(({ device }) => device));
     const cache = sinceNow(this.caches.map(({ counters }) => counters));
     this.#counters = {
-      ...{ reads: 0, waits: 0, readBytes: 0, errors: 0, lastError: undefined, backend },
+      ...{ reads: 0, waits: 0, readBytes: 0, waitMsSum: 0, waitMsMax: 0, errors: 0, lastError: undefined, backend },
       get cache() {
         return cache();
       },
@@ -175,7 +178,7 @@ export class ImageFs implements AsyncDisposable {
     } catch (error) {
       this.#failed(error);
     } finally {
-      this.#observer?.stalled((performance.now() - began) / 1000);
+      this.#stalled(performance.now() - began);
     }
   }
 
@@ -218,13 +221,17 @@ export class ImageFs implements AsyncDisposable {
   async #fetch(nid: number, offset: number, size: number, extents: readonly Extent[]): Promise<void> {
     const began = performance.now();
     const ahead = this.#readAhead.afterMiss(nid, offset, size);
-    const waiting = this.#ensure(extents, 'demand').finally(() =>
-      this.#observer?.stalled((performance.now() - began) / 1000),
-    );
+    const waiting = this.#ensure(extents, 'demand').finally(() => this.#stalled(performance.now() - began));
     if (!this.#ownTouches) this.#touches.ofFile({ nid, offset }, extents, waiting);
     // Whoever reads there gets the error; nobody asked yet.
     if (ahead > 0) this.#ensureFile(nid, offset + size, ahead).catch(() => undefined);
     await waiting;
+  }
+
+  #stalled(ms: number): void {
+    this.#counters.waitMsSum += ms;
+    this.#counters.waitMsMax = Math.max(this.#counters.waitMsMax, ms);
+    this.#observer?.stalled(ms / 1000);
   }
 
   async #ensureFile(nid: number, offset: number, size: number): Promise<void> {

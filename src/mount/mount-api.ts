@@ -1,5 +1,6 @@
 // The daemon's API as its clients see it: HTTP and JSON on a Unix socket. docs/reference/daemon-api.md describes it.
 import { request } from 'node:http';
+import type { FetchScheduler } from '../backend/fetch-scheduler.ts';
 import { abortReason } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import type { ProcessIdentity } from '../base/process-identity.ts';
@@ -21,10 +22,18 @@ export interface MountStatus {
   readonly metadataBytes: number;
   /** What its registry was asked; undefined where there is none. */
   readonly traffic?: SourceTraffic | undefined;
+  /** What was asked of its registry, for all mounts of the daemon, and what is known of the line to it. */
+  readonly fetching: FetchingStatus;
   /** Why it is not as fast as it could be, in sentences; empty when it is. */
   readonly slow: readonly string[];
   /** What is fetched before it is read; once the mount is ready. */
   readonly prefetch?: FillStatus;
+}
+
+export interface FetchingStatus extends Pick<FetchScheduler, 'counters' | 'inFlight'> {
+  /** As measured; undefined until enough was seen. */
+  readonly bytesPerSec: number | undefined;
+  readonly delayMs: number | undefined;
 }
 
 /** What `GET /v1/daemon` tells. */

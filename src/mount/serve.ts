@@ -3,6 +3,7 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { FetchScheduler } from '../backend/fetch-scheduler.ts';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
@@ -24,7 +25,7 @@ import { monotonicMs } from './first-touches.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
 import type { KeeperHandle } from './keeper-handle.ts';
 import { dropDescriptors, keepDescriptors, keptKey } from './kept-descriptors.ts';
-import type { MountStatus } from './mount-api.ts';
+import type { FetchingStatus, MountStatus } from './mount-api.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { type MountRequest, pinnedReference, withoutSecrets } from './mount-request.ts';
 import { isOurs, mountAbove, mountAt } from './mount-table.ts';
@@ -241,6 +242,7 @@ export class ServedMount {
       devices: fs.coverage(),
       counters: fs.counters,
       metadataBytes: image.metadataBytes,
+      fetching: fetchingOf(fs.scheduler),
       traffic: image.traffic,
       ...(this.#fill && { prefetch: this.#fill.status }),
     };
@@ -409,4 +411,9 @@ export class ServedMount {
     if (!this.#fs) throw new NaiadError('BUG', 'the image is not open');
     return this.#fs;
   }
+}
+
+function fetchingOf({ counters, inFlight, link }: FetchScheduler): FetchingStatus {
+  const { bytesPerSec, delayMs } = link;
+  return { counters, inFlight, bytesPerSec, delayMs };
 }

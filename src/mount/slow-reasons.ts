@@ -12,14 +12,52 @@ export type MountFacts = Omit<MountStatus, 'slow'>;
 const BY_SPEED: readonly DriverName[] = ['erofs', 'fuse', 'fuse-native'];
 
 /** Empty when nothing is left to wish for. */
-export function slowReasons({ mount, devices, counters, traffic }: MountFacts): string[] {
+export function slowReasons(facts: MountFacts): string[] {
+  const { mount, devices, counters, prefetch } = facts;
   const reasons: string[] = [];
   const bytes = devices.reduce((sum, device) => sum + device.bytes, 0);
   const total = devices.reduce((sum, device) => sum + device.bytesTotal, 0);
   if (bytes < total) {
     reasons.push(`${formatSize(total - bytes)} of ${formatSize(total)} are not here yet: their first reader waits.`);
   }
-  reasons.push(...driverReason(mount.driver, mount.cache));
+  reasons.push(...driverReason(mount.driver, mount.cache), ...lineReasons(facts), ...registryReasons(facts));
+  if (prefetch?.state === 'waiting' || prefetch?.state === 'stopped') {
+    reasons.push(
+      `What is fetched before it is read ${prefetch.state === 'waiting' ? 'waits' : 'was given up'}: ${prefetch.why}.`,
+    );
+  }
+  if (counters.cache.badChunks > 0) {
+    reasons.push(`${counters.cache.badChunks} chunks arrived wrong and were fetched again: naiad check ${mount.image}`);
+  }
+  if (counters.cache.quarantines > 0) {
+    reasons.push(
+      `Chunks were wrong wherever they came from, ${counters.cache.quarantines} times: they are left alone for a while.`,
+    );
+  }
+  if (counters.errors > 0) {
+    reasons.push(
+      `${counters.errors} reads failed, last with ${counters.lastError ?? 'an error of which nothing is known'}`,
+    );
+  }
+  return reasons;
+}
+
+/** Reads that wait longer than this on average are worth a word. */
+const WAIT_MS_WORTH_TELLING = 50;
+
+/** How long readers wait, and what the line gives. */
+function lineReasons({ counters, fetching }: MountFacts): string[] {
+  const { bytesPerSec, delayMs } = fetching;
+  const waitMs = counters.waits === 0 ? 0 : counters.waitMsSum / counters.waits;
+  if (waitMs < WAIT_MS_WORTH_TELLING || bytesPerSec === undefined || delayMs === undefined) return [];
+  const line = `${formatSize(bytesPerSec)}/s and ${Math.round(delayMs)} ms to a first byte`;
+  return [`A read of what is not here waits ${Math.round(waitMs)} ms on average; the line gives ${line}.`];
+}
+
+/** What went wrong on the way to the registry. */
+function registryReasons({ traffic, fetching }: MountFacts): string[] {
+  const reasons: string[] = [];
+  const { stalls, retries } = fetching.counters;
   if (traffic && traffic.rangesIgnored > 0) {
     reasons.push(
       `The registry ignored ${traffic.rangesIgnored} ranges and sent whole blobs: use a mirror that honours them.`,
@@ -28,15 +66,9 @@ export function slowReasons({ mount, devices, counters, traffic }: MountFacts): 
   for (const mirror of traffic?.distrusted ?? []) {
     reasons.push(`Mirror ${mirror} gave wrong bytes: it is asked last for ${MIRROR_DISTRUST_MS / 60_000} minutes.`);
   }
-  if (traffic && traffic.retries > 0) reasons.push(`${traffic.retries} requests to the registry had to be repeated.`);
-  if (counters.cache.badChunks > 0) {
-    reasons.push(`${counters.cache.badChunks} chunks arrived wrong and were fetched again: naiad check ${mount.image}`);
-  }
-  if (counters.errors > 0) {
-    reasons.push(
-      `${counters.errors} reads failed, last with ${counters.lastError ?? 'an error of which nothing is known'}`,
-    );
-  }
+  const repeated = retries + (traffic?.retries ?? 0);
+  if (repeated > 0) reasons.push(`${repeated} requests to the registry had to be repeated.`);
+  if (stalls > 0) reasons.push(`Requests to the registry stalled ${stalls} times; a second one was sent beside them.`);
   return reasons;
 }
 

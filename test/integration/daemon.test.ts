@@ -173,6 +173,17 @@ test('daemon: metrics count what was read and fetched', { ...needs }, async () =
     value('naiad_mount_cache_hits_total') + value('naiad_mount_stalls_total'),
   );
   assert.equal(value('naiad_stall_seconds_count'), value('naiad_mount_stalls_total'));
+  assert.ok(value('naiad_mount_stall_seconds_total') > 0);
+  const kind = (name: string, of: string) =>
+    Number(
+      new RegExp(`^naiad_registry_fetched_${name}_total\\{registry="local",kind="${of}"\\} (\\S+)$`, 'm').exec(
+        text,
+      )?.[1],
+    );
+  for (const name of ['requests', 'bytes', 'units', 'unit_wait_seconds']) assert.ok(kind(name, 'demand') > 0, name);
+  assert.equal(kind('bytes', 'background'), 0);
+  assert.equal(value('naiad_registry_retries_total'), 0);
+  assert.equal(value('naiad_registry_requests_in_flight'), 0);
   assert.match(text, /^naiad_fetch_seconds_bucket\{le="60",outcome="ok"\} \d+$/m);
   assert.ok(value('process_resident_memory_bytes') > 1e7);
 });

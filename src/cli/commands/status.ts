@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { PRIORITIES } from '../../backend/fetch-counters.ts';
 import { formatSize } from '../../base/units.ts';
+import type { MountStatus } from '../../mount/mount-api.ts';
 import type { ListedMount } from '../../mount/mounts.ts';
 import { defineCommand } from '../command.ts';
 
@@ -40,6 +42,8 @@ interface Rate {
   readonly waits: number;
   readonly readBytes: number;
   readonly fetchedBytes: number;
+  readonly waitMs: number;
+  readonly errors: number;
 }
 
 function rateOf(listed: ListedMount, before: readonly ListedMount[]): Rate | undefined {
@@ -51,6 +55,8 @@ function rateOf(listed: ListedMount, before: readonly ListedMount[]): Rate | und
     waits: now.waits - then.waits,
     readBytes: now.readBytes - then.readBytes,
     fetchedBytes: now.backend.bytes - then.backend.bytes,
+    waitMs: now.waitMsSum - then.waitMsSum,
+    errors: now.errors - then.errors,
   };
 }
 
@@ -72,7 +78,8 @@ function renderMount(listed: ListedMount, rate: Rate | undefined): string {
     `  driver   ${mount.driver}${mount.readWrite ? `, writes in ${mount.readWrite.upper}` : ', read-only'}`,
     `  cached   ${formatSize(bytes)} of ${formatSize(bytesTotal)} (${share}%) in ${devices.length} blobs`,
     `  fetched  ${formatSize(backend.bytes + metadataBytes)} in ${backend.requests} requests, metadata included`,
-    `  reads    ${counters.reads}, of which ${counters.waits} waited for a fetch`,
+    `  reads    ${counters.reads}, of which ${counters.waits} waited for a fetch${waitOf(counters)}`,
+    ...lineOf(listed.fetching),
   );
   if (listed.prefetch) {
     const { state, why, progress } = listed.prefetch;
@@ -80,12 +87,32 @@ function renderMount(listed: ListedMount, rate: Rate | undefined): string {
     lines.push(`  prefetch ${state}${progress ? ` (${formatSize(progress.bytes)}${of} done)` : ''}: ${why}`);
   }
   if (rate) {
-    const given = `${rate.reads} reads (${formatSize(rate.readBytes)}), ${rate.waits} waited`;
+    const waited = rate.waits === 0 ? '0 waited' : `${rate.waits} waited ${milliseconds(rate.waitMs / rate.waits)}`;
+    const given = `${rate.reads} reads (${formatSize(rate.readBytes)}), ${waited}, ${rate.errors} failed`;
     lines.push(`  now      ${given}, ${formatSize(rate.fetchedBytes)} fetched a second`);
   }
   if (counters.errors > 0) lines.push(`  errors   ${counters.errors}, last: ${counters.lastError ?? '?'}`);
   if (cache.badChunks > 0) lines.push(`  corrupt  ${cache.badChunks} chunks arrived wrong`);
   return [...lines, ...listOf('why', mount.why), ...listOf('slow', listed.slow)].join('\n');
+}
+
+function waitOf({ waits, waitMsSum, waitMsMax }: MountStatus['counters']): string {
+  if (waits === 0) return '';
+  return `: ${milliseconds(waitMsSum / waits)} on average, at most ${milliseconds(waitMsMax)}`;
+}
+
+/** The way to the registry, as far as it is known. */
+function lineOf({ bytesPerSec, delayMs, inFlight, counters }: MountStatus['fetching']): string[] {
+  if (bytesPerSec === undefined && delayMs === undefined) return [];
+  const speed = bytesPerSec === undefined ? [] : [`${formatSize(bytesPerSec)}/s`];
+  const delay = delayMs === undefined ? [] : [`first byte after ${milliseconds(delayMs)}`];
+  const kinds = PRIORITIES.map((kind) => `${formatSize(counters[kind].bytes)} ${kind}`);
+  const ways = [...speed, ...delay, `${inFlight.requests} requests under way`];
+  return [`  line     ${ways.join(', ')}; all mounts of it: ${kinds.join(', ')}`];
+}
+
+function milliseconds(ms: number): string {
+  return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }
 
 function listOf(name: string, sentences: readonly string[]): string[] {
