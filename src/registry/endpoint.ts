@@ -132,7 +132,8 @@ export class Endpoint implements AsyncDisposable {
     const known = this.#pools.get(key);
     if (known) return known;
     const { connectTimeoutMs, ...connect } = tls;
-    const common = { connections: REGISTRY_CONNECTIONS_MAX, keepAliveTimeout: 30_000 };
+    // Not HTTP/2: docs/decisions/0006-http-1.1.md.
+    const common = { connections: REGISTRY_CONNECTIONS_MAX, keepAliveTimeout: 30_000, allowH2: false };
     const pool = proxy
       ? new ProxyAgent({
           ...common,

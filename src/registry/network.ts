@@ -7,12 +7,16 @@ import { TransientFailure } from '../base/transient.ts';
 import { displayUrl, type Exchange, type HttpRequest, type HttpResponse } from './exchange.ts';
 import { ReceivedBody } from './received-body.ts';
 
-/** Sends requests as they are: nothing is followed, retried or added but a name of ours. */
-export function throughNetwork(pool: Dispatcher): Exchange {
-  return async (request) => {
+/**
+ * Sends requests as they are: nothing is followed, retried or added but a name of ours. An answer that does not begin, or
+ * stops coming, for `idleMs` is a failure.
+ */
+export function throughNetwork(pool: Dispatcher, idleMs = REGISTRY_IDLE_TIMEOUT_MS): Exchange {
+  return async (given) => {
+    const request = { headersTimeoutMs: idleMs, ...given };
     try {
       throwIfAborted(request.signal);
-      return await new Promise<HttpResponse>((resolve, reject) => dispatch(pool, request, resolve, reject));
+      return await new Promise<HttpResponse>((resolve, reject) => dispatch(pool, request, idleMs, resolve, reject));
     } catch (error) {
       throw networkFailure(error, request);
     }
@@ -21,7 +25,8 @@ export function throughNetwork(pool: Dispatcher): Exchange {
 
 function dispatch(
   pool: Dispatcher,
-  request: HttpRequest,
+  request: HttpRequest & { readonly headersTimeoutMs: number },
+  bodyTimeout: number,
   resolve: (response: HttpResponse) => void,
   reject: (error: unknown) => void,
 ): void {
@@ -44,8 +49,8 @@ function dispatch(
         headers: headersOf(request),
       },
       body: request.body ? (request.body.open() as Uint8Array) : null,
-      headersTimeout: request.headersTimeoutMs ?? REGISTRY_IDLE_TIMEOUT_MS,
-      bodyTimeout: REGISTRY_IDLE_TIMEOUT_MS,
+      headersTimeout: request.headersTimeoutMs,
+      bodyTimeout,
     },
     {
       onRequestStart(started) {
