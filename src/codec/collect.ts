@@ -4,16 +4,17 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { MiB } from '../base/units.ts';
 
-const UNCOLLECTED_SIZE_MAX = 16 * MiB;
-
-/** Call with the size of buffers that were handed out and let go of. Takes well under a millisecond, once in 16 MiB. */
-export function createCollector(): (size: number) => void {
+/**
+ * Call with the size of buffers that were handed out and let go of. Takes a millisecond or two, once in `uncollectedMax`
+ * bytes.
+ */
+export function createCollector(uncollectedMax = 16 * MiB): (size: number) => void {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as (options: { readonly type: 'minor' }) => void;
   let uncollected = 0;
   return (size) => {
     uncollected += size;
-    if (uncollected < UNCOLLECTED_SIZE_MAX) return;
+    if (uncollected < uncollectedMax) return;
     uncollected = 0;
     collect({ type: 'minor' });
   };

@@ -7,6 +7,7 @@ import { NaiadError } from '../base/errors.ts';
 import { ZSTD_WINDOW_SIZE_MAX, ZSTD_WINDOW_SMALL } from '../base/limits.ts';
 import { KiB, MiB } from '../base/units.ts';
 import { ZSTD_HEAD_SIZE, zstdWindowSize } from '../format/zstd/frame.ts';
+import { createCollector } from './collect.ts';
 import { zstdBinding } from './libraries.ts';
 
 export type StreamCompression = 'gzip' | 'zstd' | 'none';
@@ -153,6 +154,9 @@ function writable(engine: Gunzip): Promise<void> {
   });
 }
 
+/** Pieces that may wait to be collected beside such a window; V8 by itself allows 60 MiB of them. */
+const DEAD_SIZE_MAX = 4 * MiB;
+
 /** Streams whose window is large, or not known, are decoded one at a time and by one context: each takes its window's size. */
 const largeWindow = new Lanes(1);
 let largeContext: DCtx | undefined;
@@ -166,11 +170,15 @@ async function* unzstdWithin(
     yield* unzstd(createContext(), bytes, options);
     return;
   }
+  const handedOut = createCollector(DEAD_SIZE_MAX);
   using _lane = await largeWindow.acquire();
   throwIfAborted(options.signal);
   largeContext ??= createContext();
   largeContext.reset(zstdBinding().ResetDirective.sessionOnly);
-  yield* unzstd(largeContext, bytes, options);
+  for await (const piece of unzstd(largeContext, bytes, options)) {
+    yield piece;
+    handedOut(piece.length);
+  }
 }
 
 function createContext(): DCtx {

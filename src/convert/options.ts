@@ -56,7 +56,7 @@ const JOBS_MAX = 16;
 /** More threads would each cost 10 MB and not be fed by one reading thread. */
 const WORKERS_MAX = 8;
 /** Memory for chunks on their way. Where it makes few slots, layers and threads wait for one another, in turn. */
-const SLOTS_SIZE = 48 * MiB;
+const SLOTS_SIZE = 32 * MiB;
 const SLOT_SIZE_MIN = 1 * MiB;
 
 /** Threads and memory for `options`: small chunks share slots, large ones have one each. */

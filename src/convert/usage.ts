@@ -29,13 +29,19 @@ export function threadSeconds(thread = '/proc/thread-self'): number | undefined 
   }
 }
 
-/** Reads asked for at once, to meet every thread of the pool. */
+/** Threads of Node's pool: libuv's own number when nobody says otherwise. */
+const POOL_SIZE = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+/** Reads asked for at once, and how often, to meet every thread of the pool; an idle one answers within a round or two. */
 const POOL_PROBES = 64;
+const POOL_ROUNDS_MAX = 20;
 
 /** CPU seconds of the threads of Node's pool: each is asked, through the pool, who it is. */
 async function poolSeconds(): Promise<number> {
-  const probes = Array.from({ length: POOL_PROBES }, () => readlink('/proc/thread-self').catch(() => undefined));
-  const threads = new Set(await Promise.all(probes));
+  const threads = new Set<string | undefined>();
+  for (let round = 0; round < POOL_ROUNDS_MAX && threads.size < POOL_SIZE; round++) {
+    const probes = Array.from({ length: POOL_PROBES }, () => readlink('/proc/thread-self').catch(() => undefined));
+    for (const thread of await Promise.all(probes)) threads.add(thread);
+  }
   let seconds = 0;
   for (const thread of threads) seconds += (thread && threadSeconds(`/proc/${thread}`)) || 0;
   return seconds;

@@ -51,9 +51,9 @@ for (const chunkSize of [4096, MiB, 16 * MiB]) {
     for (const workers of [1, 2, 8]) {
       test(`slots for chunks of ${chunkSize}, ${jobs} jobs, ${workers} workers`, () => {
         const pool = poolOptions({ ...BUILD_DEFAULTS, chunkSize, jobs, workers });
-        assert.ok(pool.slots >= 3, 'one to fill, one to compress, one to write');
+        assert.ok(pool.slots >= 2, 'one to fill while another is compressed or written');
         assert.ok(pool.slotSize >= chunkSize);
-        assert.ok(pool.slots * pool.slotSize <= 48 * MiB);
+        assert.ok(pool.slots * pool.slotSize <= 32 * MiB);
       });
     }
   }
