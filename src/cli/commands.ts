@@ -140,7 +140,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'bench coldstart',
-    summary: 'Measure how long an application takes to be ready, by every way to bring its image',
+    summary: 'Measure how soon an application is ready, lazily and not',
     load: () => import('./commands/bench-coldstart.ts'),
   },
   {

@@ -201,7 +201,7 @@ export class Daemon {
     const ready = deferred<MountStatus>();
     const ended = this.#serve({ mount, start, signal: stop.signal }, () => {
       entry.serving = true;
-      ready.resolve(mount.status());
+      ready.resolve(mount.status({ quickly: true }));
     }).then(
       () => this.#log.info({ mountpoint: request.mountpoint }, 'unmounted'),
       (error: unknown) => {

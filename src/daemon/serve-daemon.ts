@@ -61,6 +61,7 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   const api = await serveApi(paths.socket, routesOf({ daemon, metrics, status, stop }));
   log.info({ state, version: options.version }, 'serving');
   options.onReady(status());
+  preload();
   try {
     await untilOver(daemon, { api, lock, stop: stop.signal, idleSec: options.idleSec, log });
   } finally {
@@ -72,6 +73,11 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
     await api[Symbol.asyncDispose]();
     log.info('stopped');
   }
+}
+
+/** What a first mount needs is loaded before it is asked for: the HTTP client takes 60 ms. */
+function preload(): void {
+  import('../transport/registry-transport.ts').catch(() => undefined); // Whoever needs it is told.
 }
 
 const HANDOVER = Symbol('handover');

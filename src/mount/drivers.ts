@@ -1,6 +1,6 @@
 // Which drivers there are, and which one a mount takes.
 import { NaiadError } from '../base/errors.ts';
-import type { Driver, DriverName } from './driver.ts';
+import { DRIVER_NAMES, type Driver, type DriverName } from './driver.ts';
 import { erofsDriver } from './erofs-driver.ts';
 import { fuseDriver } from './fuse-driver.ts';
 import { fuseNativeDriver } from './fuse-native-driver.ts';
@@ -41,7 +41,8 @@ export interface DriverReason {
   readonly reason: NaiadError | undefined;
 }
 
-/** Each driver, in order of preference, and what keeps it from working with the cache directory `cache`. */
-export function driverReasons(cache: string): DriverReason[] {
-  return DRIVERS.map((driver) => ({ name: driver.name, reason: driver.unavailable(cache) }));
+/** Each driver, in order of preference, and what keeps it from working with the cache directory `cache`; or only some. */
+export function driverReasons(cache: string, names: readonly DriverName[] = DRIVER_NAMES): DriverReason[] {
+  const asked = DRIVERS.filter(({ name }) => names.includes(name));
+  return asked.map((driver) => ({ name: driver.name, reason: driver.unavailable(cache) }));
 }

@@ -14,6 +14,16 @@ import type { DeviceCoverage, ImageFsCounters } from './image-fs.ts';
 import type { MountRecord } from './mount-record.ts';
 import { decodeError, type WireError } from './wire-error.ts';
 
+/** When each part of a start was over. */
+export interface StartTimes {
+  /** The manifest was here. */
+  readonly resolvedMs: number;
+  /** Config and bootstrap were here and read. */
+  readonly bootstrapMs: number;
+  /** It could be used. */
+  readonly mountedMs: number;
+}
+
 export interface MountStatus {
   readonly mount: MountRecord;
   readonly devices: readonly DeviceCoverage[];
@@ -26,6 +36,8 @@ export interface MountStatus {
   readonly fetching: FetchingStatus;
   /** Why it is not as fast as it could be, in sentences; empty when it is. */
   readonly slow: readonly string[];
+  /** How its start went, in milliseconds since it was asked for; not of one that was taken over. */
+  readonly times?: StartTimes;
   /** What is fetched before it is read; once the mount is ready. */
   readonly prefetch?: FillStatus;
 }

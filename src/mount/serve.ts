@@ -73,6 +73,10 @@ export class ServedMount {
   /** True when it was unmounted lazily, so that there may be users left. */
   #detached = false;
   #stop: AbortSignal | undefined;
+  /** On the clock of performance.now(). */
+  readonly #beganMs = performance.now();
+  readonly #times = { resolvedMs: 0, bootstrapMs: 0 };
+  #mountedMs: number | undefined;
   /** Of the monotonic clock; undefined until it can be used. */
   #readyMs: number | undefined;
 
@@ -108,6 +112,8 @@ export class ServedMount {
   /** @throws NaiadError when it cannot be mounted. */
   async start(signal: AbortSignal): Promise<void> {
     const { driver, why } = chooseDriver(this.#request.driver, this.#record.cache);
+    // Beside the fetching of the image. Whoever needs it hears why it does not start.
+    if (driver.resume) this.#context.keeper.get().catch(() => undefined);
     await this.#claim();
     await checkMountpoint(this.#record.mountpoint);
     const image = await this.#open(this.#request.image, signal);
@@ -118,6 +124,7 @@ export class ServedMount {
     throwIfAborted(signal);
     await this.#prepareHandover();
     this.#readyMs = monotonicMs();
+    this.#mountedMs = performance.now() - this.#beganMs;
     this.#update({ ready: true });
     this.#startFill();
   }
@@ -180,6 +187,9 @@ export class ServedMount {
     this.#directory = directory;
     const image = await openConvertedImage(reference, {
       signal,
+      onResolved: () => {
+        this.#times.resolvedMs = performance.now() - this.#beganMs;
+      },
       metadataDir: metadataDir(cache),
       bootstraps: this.#context.bootstraps,
       registry: {
@@ -192,6 +202,7 @@ export class ServedMount {
       ...(platform !== undefined && { platform }),
     });
     this.#image = image;
+    this.#times.bootstrapMs = performance.now() - this.#beganMs;
     const readerOf = (blobId: string) => image.blobReader(blobId);
     const { pool, observer } = this.#context;
     const { bootstrap } = image;
@@ -235,7 +246,8 @@ export class ServedMount {
     this.#anchor = undefined;
   }
 
-  status(): MountStatus {
+  /** `quickly`: without what takes long to find out. */
+  status({ quickly = false } = {}): MountStatus {
     const { fs, image } = this;
     const facts = {
       mount: { ...this.#record, why: [...this.#record.why, ...(this.#driverMount?.report?.().why ?? [])] },
@@ -245,8 +257,9 @@ export class ServedMount {
       fetching: fetchingOf(fs.scheduler),
       traffic: image.traffic,
       ...(this.#fill && { prefetch: this.#fill.status }),
+      ...(this.#mountedMs !== undefined && { times: { ...this.#times, mountedMs: this.#mountedMs } }),
     };
-    return { ...facts, slow: slowReasons(facts) };
+    return { ...facts, slow: slowReasons(facts, { quickly }) };
   }
 
   /** What was touched first so far, and of the monotonic clock, when its times begin. */

@@ -11,8 +11,8 @@ export type MountFacts = Omit<MountStatus, 'slow'>;
 /** Fastest first. */
 const BY_SPEED: readonly DriverName[] = ['erofs', 'fuse', 'fuse-native'];
 
-/** Empty when nothing is left to wish for. */
-export function slowReasons(facts: MountFacts): string[] {
+/** Empty when nothing is left to wish for. `quickly`: without other drivers, unless they are known already. */
+export function slowReasons(facts: MountFacts, { quickly = false } = {}): string[] {
   const { mount, devices, counters, prefetch } = facts;
   const reasons: string[] = [];
   const bytes = devices.reduce((sum, device) => sum + device.bytes, 0);
@@ -20,7 +20,7 @@ export function slowReasons(facts: MountFacts): string[] {
   if (bytes < total) {
     reasons.push(`${formatSize(total - bytes)} of ${formatSize(total)} are not here yet: their first reader waits.`);
   }
-  reasons.push(...driverReason(mount.driver, mount.cache), ...lineReasons(facts), ...registryReasons(facts));
+  reasons.push(...driverReason(mount.driver, mount.cache, quickly), ...lineReasons(facts), ...registryReasons(facts));
   if (prefetch?.state === 'waiting' || prefetch?.state === 'stopped') {
     reasons.push(
       `What is fetched before it is read ${prefetch.state === 'waiting' ? 'waits' : 'was given up'}: ${prefetch.why}.`,
@@ -73,25 +73,27 @@ function registryReasons({ traffic, fetching }: MountFacts): string[] {
 }
 
 /** A faster driver, and what keeps it from being used. */
-function driverReason(name: DriverName | undefined, cache: string): string[] {
+function driverReason(name: DriverName | undefined, cache: string, quickly: boolean): string[] {
   if (name === undefined) return [];
   const faster = BY_SPEED.slice(0, BY_SPEED.indexOf(name));
-  const found = knownReasons(cache).filter((driver) => faster.includes(driver.name));
-  return found.map(({ name: better, reason }) =>
+  return knownReasons(cache, faster, quickly).map(({ name: better, reason }) =>
     reason
       ? `Not driver ${better}, which is faster: ${reason.message}`
       : `Driver ${better} is faster and works here: --driver ${better}`,
   );
 }
 
-/** Finding out takes system calls, and hardly ever changes. */
+/** Finding out takes tens of milliseconds, for a program is started, and hardly ever changes. */
 const REASONS_AGE_MAX_MS = 60_000;
 const known = new Map<string, { readonly reasons: DriverReason[]; readonly at: number }>();
 
-function knownReasons(cache: string): DriverReason[] {
-  const before = known.get(cache);
+function knownReasons(cache: string, names: readonly DriverName[], quickly: boolean): DriverReason[] {
+  if (names.length === 0) return [];
+  const key = `${names.join()} ${cache}`;
+  const before = known.get(key);
   if (before && performance.now() - before.at < REASONS_AGE_MAX_MS) return before.reasons;
-  const reasons = driverReasons(cache);
-  known.set(cache, { reasons, at: performance.now() });
+  if (quickly) return [];
+  const reasons = driverReasons(cache, names);
+  known.set(key, { reasons, at: performance.now() });
   return reasons;
 }

@@ -48,6 +48,8 @@ export interface ConvertedImage extends AsyncDisposable {
 export interface OpenImageOptions extends OpenOptions {
   /** `os/architecture[/variant]`, to choose from an index. */
   readonly platform?: string | undefined;
+  /** Called when the manifest is here. */
+  readonly onResolved?: (() => void) | undefined;
   /** Does not parse the bootstrap: whoever asks for it gets its errors. For checking. */
   readonly lenient?: boolean;
   /** Where configs and bootstrap layers of registries are kept, and looked for before they are fetched. */
@@ -84,6 +86,7 @@ async function openFromSource(
 ): Promise<ConvertedImage> {
   const { signal, platform } = options;
   const { root, raw, manifest } = await resolveImage(source, { platform, converted: 'prefer', signal });
+  options.onResolved?.();
   const layer = bootstrapLayer(manifest);
   if (!layer) {
     throw new NaiadError('NOT_CONVERTED', `${source.name}: this is an ordinary image`, {

@@ -22,6 +22,7 @@ import type { PullOrder, PullOutcome, Whiteouts } from './pull-main.ts';
 import { fullPullWay, localWay } from './pulled-ways.ts';
 import { type BenchRegistry, startBenchRegistry } from './registry.ts';
 import type { Stage } from './stage.ts';
+import { TouchedImage } from './touched.ts';
 import type { Mode, Way } from './way.ts';
 import { WorkerProcess } from './worker-process.ts';
 
@@ -119,7 +120,8 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   note('measuring the link');
   const measuredLink = await checkLink(`http://${far}`, `/v2/bench/blobs/${original.largest}`);
   const local = await unpackHere(puller, `docker://${near}/${ORIGINAL}`, place('local'));
-  const tools = { stage, puller, ...local, cache: place('warm') };
+  const touched = await TouchedImage.open(`docker://${near}/${CONVERTED}`, signal);
+  const tools = { stage, puller, ...local, touched, cache: place('warm') };
   const { ways, refused } = waysOf(options, tools);
   const networks = await openNetworks(options.containers);
   try {
@@ -177,13 +179,14 @@ interface Tools {
   readonly puller: WorkerProcess;
   readonly layers: readonly string[];
   readonly whiteouts: Whiteouts;
+  readonly touched: TouchedImage;
   /** Where the warm ways keep their caches. */
   readonly cache: string;
 }
 
 function waysOf(
   { modes, drivers, peers }: ColdstartOptions,
-  { stage, puller, layers, whiteouts, cache }: Tools,
+  { stage, puller, layers, whiteouts, touched, cache }: Tools,
 ): Pick<Rounds, 'ways' | 'refused'> {
   mkdirSync(cache);
   const refused: { key: string; why: string }[] = [];
@@ -191,7 +194,7 @@ function waysOf(
     drivers.map((driver) => {
       const key = drivers.length === 1 ? mode : `${mode}/${driver}`;
       const kept = cacheOf && { cache: cacheOf(driver) };
-      return lazyWay(stage, { key, mode, driver, what, image: stage.converted, ...kept });
+      return lazyWay(stage, { key, mode, driver, what, image: stage.converted, touched, ...kept });
     });
   const notYet = (mode: Mode) => {
     refused.push({ key: mode, why: 'this version has no such mode yet' });

@@ -8,6 +8,7 @@ import { NaiadError } from '../../base/errors.ts';
 import { shortSocketPath } from '../../base/socket-path.ts';
 import { runCommand } from '../command.ts';
 import { processesWith } from './process-usage.ts';
+import type { RecordedTrace } from './touched.ts';
 
 const COMMAND = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
 const END_WAIT_MS = 30_000;
@@ -54,6 +55,10 @@ export class BenchDaemon implements AsyncDisposable {
 
   async mount(body: Readonly<Record<string, unknown>>): Promise<MountAnswer> {
     return await this.#call<MountAnswer>('POST', '/v1/mounts', { cache: this.#place.cache, ...body });
+  }
+
+  async trace(id: string): Promise<RecordedTrace> {
+    return await this.#call<RecordedTrace>('GET', `/v1/mounts/${id}/trace`);
   }
 
   async unmount(id: string): Promise<void> {

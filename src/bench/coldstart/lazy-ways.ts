@@ -5,6 +5,7 @@ import { BenchDaemon, type MountAnswer } from './daemon-client.ts';
 import { nowMs } from './link-proxy.ts';
 import { usageOf } from './process-usage.ts';
 import { containersOver, type Stage } from './stage.ts';
+import type { TouchedImage } from './touched.ts';
 import type { Marks, Mode, Start, Way } from './way.ts';
 
 export interface LazyOptions {
@@ -14,6 +15,8 @@ export interface LazyOptions {
   readonly driver: string;
   readonly what: string;
   readonly image: string;
+  /** The same image, to understand what was touched of it. */
+  readonly touched: TouchedImage;
   /** More of the request to mount. */
   readonly request?: Readonly<Record<string, unknown>>;
   /** Of a cache that is kept from one start to the next. */
@@ -51,7 +54,14 @@ async function beginLazily(stage: Stage, options: LazyOptions, directory: string
       const { cpuSeconds, peakBytes } = usageOf(daemon.pids());
       return { cpuSeconds: cpuSeconds - idle, peakBytes };
     },
-    facts: async () => ({ what: mounted[0]?.mount.driver ?? 'unknown' }),
+    async facts(readyAt) {
+      const [first] = mounted;
+      if (!first) return {};
+      const { id, driver } = first.mount;
+      const { stalls, hotBytes } = options.touched.factsOf(await daemon.trace(id), readyAt);
+      // What is cached already is not always recorded.
+      return { what: driver ?? 'unknown', stalls, ...(options.cache === undefined && { hotBytes }) };
+    },
     async [Symbol.asyncDispose]() {
       for (const { mount } of mounted) if (mount) await daemon.unmount(mount.id);
       await daemon[Symbol.asyncDispose]();

@@ -62,7 +62,7 @@ export async function measureStart(start: Start, around: StartSurroundings): Pro
     const createdAts = await Promise.all(launched.containers.map(({ created }) => created));
     await sleep(around.watchMs, undefined, { signal: around.signal }).catch(() => undefined);
     const traffic = await around.takeTraffic();
-    const facts = await start.facts?.();
+    const facts = await start.facts?.(lastAt);
     return {
       readySeconds: (lastAt - beganAt) / 1000,
       firstReadySeconds: (Math.min(...readyAts) - beganAt) / 1000,

@@ -39,8 +39,8 @@ export interface Start extends AsyncDisposable {
   launch(networks: readonly string[]): Promise<Launched>;
   /** CPU and memory of all processes that bring the image: not of the runtime, the application or the registry. */
   usage(): Promise<Pick<Usage, 'cpuSeconds' | 'peakBytes'>>;
-  /** After the measurement, before it is disposed of. */
-  facts?(): Promise<StartFacts>;
+  /** After the measurement, before it is disposed of. `readyAt` in milliseconds since the epoch. */
+  facts?(readyAt: number): Promise<StartFacts>;
 }
 
 export interface Way {
@@ -50,6 +50,5 @@ export interface Way {
   readonly driver?: string | undefined;
   /** In a line. */
   readonly what: string;
-  /** Whether its start meets a cold page cache like the others. */
   begin(directory: string): Promise<Start>;
 }

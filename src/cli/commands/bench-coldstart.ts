@@ -17,7 +17,7 @@ const CONTAINERS_MAX = 200;
 
 export const command = defineCommand({
   usage: 'bench coldstart <image>',
-  summary: 'Measure how long an application takes to be ready, by every way to bring its image',
+  summary: 'Measure how soon an application is ready, lazily and not',
   examples: [
     [
       'naiad bench coldstart --ready http://127.0.0.1:8080/ oci:./app',
