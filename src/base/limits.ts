@@ -160,6 +160,8 @@ export const REDIRECT_LIFETIME_MS = 60_000;
 
 /** A trace file, decompressed. */
 export const TRACE_SIZE_MAX = 64 * MiB;
+/** A trace as it lies beside an image, compressed. */
+export const TRACE_STORED_SIZE_MAX = 16 * MiB;
 /** First touches of chunks in one trace: 256 GiB at chunks of 1 MiB, and all that a start reads at 4 KiB. */
 export const TRACE_TOUCHES_MAX = 250_000;
 /** Recordings merged into one trace. */

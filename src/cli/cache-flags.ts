@@ -18,6 +18,16 @@ export function cacheFlags<T>(parser: Argv<T>) {
       default: 'auto' as const,
       describe: 'Fetch before it is read: everything, nothing, or what is likely to be read',
     })
+    .option('prefetch-trace', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'Fetch first what the trace or list of paths in FILE names',
+    })
+    .option('trace-name', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'Trace beside the image to fetch first; auto, none',
+    })
     .option('fetch-deadline', {
       type: 'string',
       default: `${FETCH_DEADLINE_MS / 1000}s`,
@@ -30,6 +40,8 @@ export interface CacheFlags {
   readonly cache: string | undefined;
   readonly 'cache-size': string | undefined;
   readonly prefetch: PrefetchMode;
+  readonly 'prefetch-trace': string | undefined;
+  readonly 'trace-name': string | undefined;
   readonly 'fetch-deadline': string;
 }
 
@@ -41,5 +53,6 @@ export function readCacheFlags(flags: CacheFlags): FetchRequest {
     throw new NaiadError('USAGE', `${JSON.stringify(flags['fetch-deadline'])} is no duration`, { hint: 'Write 60s.' });
   }
   const cacheSizeMax = size === undefined ? undefined : parseSizeMax(size);
-  return { cache: flags.cache, cacheSizeMax, prefetch: flags.prefetch, fetchDeadlineMs };
+  const { cache, prefetch, 'prefetch-trace': prefetchTrace, 'trace-name': traceName } = flags;
+  return { cache, cacheSizeMax, prefetch, prefetchTrace, traceName, fetchDeadlineMs };
 }

@@ -110,18 +110,33 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'trace record',
-    summary: 'Run an image until its application is ready, and write what it read into a trace file',
+    summary: 'Run an image until it is ready, and keep what it read',
     load: () => import('./commands/trace-record.ts'),
   },
   {
     name: 'trace save',
-    summary: 'Write what a mount has recorded since it began into a trace file',
+    summary: 'Write what a mount has read so far to a trace file',
     load: () => import('./commands/trace-save.ts'),
   },
   {
     name: 'trace show',
-    summary: 'Show the files of a trace, what they waited, and how much of it still applies',
+    summary: 'Show the files of a trace, and how much of it still applies',
     load: () => import('./commands/trace-show.ts'),
+  },
+  {
+    name: 'trace ls',
+    summary: 'List the traces beside an image in its registry',
+    load: () => import('./commands/trace-ls.ts'),
+  },
+  {
+    name: 'trace push',
+    summary: 'Put a trace beside an image, where mounts find it',
+    load: () => import('./commands/trace-push.ts'),
+  },
+  {
+    name: 'trace pull',
+    summary: 'Write a trace from beside an image to a file',
+    load: () => import('./commands/trace-pull.ts'),
   },
   {
     name: 'bench convert',

@@ -3,6 +3,7 @@
 import { type ByteString, displayBytes } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { TREE_ENTRIES_MAX } from '../base/limits.ts';
+import { runSteps, type Steps } from '../base/steps.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
 import type { Touch, Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from './bootstrap-reader.ts';
@@ -50,17 +51,27 @@ export interface TraceMatch {
 /** Names and chunks looked at for one trace: hostile ones name everything again and again. */
 const STEPS_MAX = 2 * TREE_ENTRIES_MAX;
 const MISSING_PATHS_SHOWN_MAX = 10;
+/** Looked at between two turns of others. */
+const TOUCHES_A_STEP = 256;
+const NAMES_A_STEP = 256;
+const CHUNKS_A_STEP = 16_384;
 
 /** @throws NaiadError BOOTSTRAP_INVALID; LIMIT_EXCEEDED for a trace that names the whole image many times. */
 export function matchTrace(trace: Trace, image: TracedImage, stepsMax = STEPS_MAX): TraceMatch {
+  return runSteps(matchTraceSteps(trace, image, stepsMax));
+}
+
+/** `matchTrace` in steps. */
+export function* matchTraceSteps(trace: Trace, image: TracedImage, stepsMax = STEPS_MAX): Steps<TraceMatch> {
   const matcher = new TraceMatcher(trace, image, stepsMax);
   const counts = { content: 0, path: 0, missing: 0 };
   const chunks: ImageChunk[] = [];
   const seen = image.devices.map(({ chunks: table }) => new Uint8Array(Math.ceil(table.count / 8)));
   const missingPaths = new Set<string>();
   let [bytes, storedBytes] = [0, 0];
-  for (const touch of trace.touches) {
-    const found = matcher.find(touch);
+  for (const [number, touch] of trace.touches.entries()) {
+    if (number % TOUCHES_A_STEP === TOUCHES_A_STEP - 1) yield;
+    const found = yield* matcher.find(touch);
     counts[found.kind]++;
     if (found.kind === 'missing' && touch.path !== '' && missingPaths.size < MISSING_PATHS_SHOWN_MAX) {
       missingPaths.add(displayBytes(touch.path));
@@ -110,11 +121,11 @@ export class TraceMatcher {
   }
 
   /** A touch of `trace`. What was found whole for an earlier touch is not given again. */
-  find(touch: Touch): { readonly kind: MatchKind; readonly chunks: readonly ImageChunk[] } {
-    const there = this.#atPath(touch);
+  *find(touch: Touch): Steps<{ readonly kind: MatchKind; readonly chunks: readonly ImageChunk[] }> {
+    const there = yield* this.#atPath(touch);
     if (touch.chunk !== undefined) {
       const same = there?.find((place) => this.#hasContent(place, touch));
-      const found = same ?? this.#findContent(touch);
+      const found = same ?? (yield* this.#findContent(touch));
       if (found) return { kind: 'content', chunks: [found] };
     }
     if (there && (there.length > 0 || touch.size === undefined)) return { kind: 'path', chunks: there };
@@ -122,7 +133,7 @@ export class TraceMatcher {
   }
 
   /** The chunks that hold a touch's range of its file; of a directory, those of all files below. */
-  #atPath({ path, offset, size }: Touch): ImageChunk[] | undefined {
+  *#atPath({ path, offset, size }: Touch): Steps<ImageChunk[] | undefined> {
     const nid = path === '' ? undefined : this.#resolve(path);
     if (nid === undefined) return undefined;
     const { bootstrap } = this.#image;
@@ -132,9 +143,11 @@ export class TraceMatcher {
     if (this.#whole.has(path)) return [];
     this.#whole.add(path);
     const chunks: ImageChunk[] = [];
+    let names = 0;
     const { path: from } = resolvePath(bootstrap, namesOf(path), { followLast: true });
     for (const { inode } of walk(bootstrap, from)) {
       this.#step(1);
+      if (++names % NAMES_A_STEP === 0) yield;
       if ((inode.mode & S_IFMT) === S_IFREG)
         for (const place of this.#inFile(inode.nid, 0, undefined)) chunks.push(place);
     }
@@ -176,8 +189,8 @@ export class TraceMatcher {
     return digester === algorithm && Buffer.from(chunks.digest(chunk)).toString('hex') === hex;
   }
 
-  #findContent(touch: Touch): ImageChunk | undefined {
-    this.#byContent ??= indexContent(this.#trace, this.#image.devices);
+  *#findContent(touch: Touch): Steps<ImageChunk | undefined> {
+    this.#byContent ??= yield* indexContent(this.#trace, this.#image.devices);
     return this.#byContent(touch);
   }
 
@@ -195,7 +208,7 @@ function namesOf(path: ByteString): ByteString[] {
 const DIGEST_SIZE = 32;
 
 /** Goes through all chunks of the image once. */
-function indexContent(trace: Trace, devices: readonly Device[]): (touch: Touch) => ImageChunk | undefined {
+function* indexContent(trace: Trace, devices: readonly Device[]): Steps<(touch: Touch) => ImageChunk | undefined> {
   const wanted = trace.touches.map(({ chunk }) => chunk).filter((chunk) => chunk !== undefined);
   const digests = Buffer.alloc(wanted.length * DIGEST_SIZE);
   const digest = (index: number) => digests.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE);
@@ -213,6 +226,7 @@ function indexContent(trace: Trace, devices: readonly Device[]): (touch: Touch) 
   for (const [device, { chunks, digester }] of devices.entries()) {
     if (!algorithms.has(digester)) continue;
     for (let chunk = 0; chunk < chunks.count; chunk++) {
+      if (chunk % CHUNKS_A_STEP === CHUNKS_A_STEP - 1) yield;
       if (!chunks.present(chunk)) continue;
       const number = index.find(chunks.digest(chunk), 0);
       // Digests of two algorithms have nothing in common.

@@ -29,7 +29,7 @@ export interface FillStatus {
 export interface FillOptions {
   readonly mode: PrefetchMode;
   /** What to bring before what the image itself lists. */
-  readonly first?: readonly FillSource[];
+  readonly first?: readonly FillSource[] | Promise<readonly FillSource[]>;
 }
 
 type FilledFs = Pick<ImageFs, 'bootstrap' | 'caches' | 'coverage' | 'counters'>;
@@ -37,7 +37,7 @@ type FilledFs = Pick<ImageFs, 'bootstrap' | 'caches' | 'coverage' | 'counters'>;
 export class BackgroundFill implements AsyncDisposable {
   readonly #fs: FilledFs;
   readonly #mode: PrefetchMode;
-  readonly #first: readonly FillSource[];
+  readonly #first: NonNullable<FillOptions['first']>;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #phase: Pick<FillStatus, 'state' | 'why'>;
@@ -74,7 +74,8 @@ export class BackgroundFill implements AsyncDisposable {
 
   async #run(): Promise<void> {
     const fs = this.#fs;
-    for (const source of this.#first) await this.#bring(source);
+    this.#phase = { state: 'filling', why: 'what is wanted first is being looked up' };
+    for (const source of await this.#first) await this.#bring(source);
     const { files, directories } = listedInodes(fs);
     if (files.length > 0) {
       await this.#bring({ priority: 'hot', why: 'the image lists it', chunks: chunksOfFiles(fs, files) });

@@ -11,6 +11,10 @@ export interface FetchRequest {
   readonly cacheSizeMax?: number | undefined;
   /** `auto` when nothing is said. */
   readonly prefetch?: PrefetchMode | undefined;
+  /** File with a trace: what it names is fetched first. Not with `prefetch: none`. */
+  readonly prefetchTrace?: string | undefined;
+  /** The trace beside the image to use where no file is given; `auto` when nothing is said, `none` for none. */
+  readonly traceName?: string | undefined;
   /** Milliseconds a read waits for its bytes; FETCH_DEADLINE_MS when nothing is said. */
   readonly fetchDeadlineMs?: number | undefined;
 }

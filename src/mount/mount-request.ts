@@ -59,6 +59,7 @@ export function absoluteRequest(request: MountRequest): MountRequest {
     upper: request.upper === undefined ? undefined : resolve(request.upper),
     recordTo: request.recordTo === undefined ? undefined : resolve(request.recordTo),
     registry: absoluteRegistry(request.registry),
+    prefetchTrace: request.prefetchTrace === undefined ? undefined : resolve(request.prefetchTrace),
     cache: cacheDir(request.cache),
     cacheSizeMax: request.cacheSizeMax ?? (size ? parseSizeMax(size) : undefined),
     environment: { ...process.env } as Record<string, string>,

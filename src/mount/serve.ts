@@ -35,6 +35,7 @@ import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { recordedTrace } from './recorded-trace.ts';
 import { cleanDead } from './recover.ts';
 import { slowReasons } from './slow-reasons.ts';
+import { type TraceUse, useTrace } from './trace-source.ts';
 import { unmount } from './unmount.ts';
 
 /** What the mounts of a process share. */
@@ -67,6 +68,9 @@ export class ServedMount {
   #fs: ImageFs | undefined;
   #directory: AsyncDisposable | undefined;
   #fill: BackgroundFill | undefined;
+  readonly #ending = new AbortController();
+  /** What a trace says to fetch first; looked for while it is mounted. */
+  #traceUse: Promise<TraceUse> = Promise.resolve({});
   #driverMount: DriverMount | undefined;
   #spool: Spool | undefined;
   #unmounted: (() => void) | undefined;
@@ -160,14 +164,20 @@ export class ServedMount {
   }
 
   #startFill(): void {
-    this.#fill = new BackgroundFill(this.fs, { mode: this.#request.prefetch ?? 'auto' });
+    const first = this.#traceUse.then(({ source, why }) => {
+      const others = this.#record.why.filter((line) => !/^(?:The t|T)race /.test(line)); // Of a daemon before this one.
+      if (why !== undefined) this.#update({ why: [...others, why] });
+      return source ? [source] : [];
+    });
+    first.catch(() => undefined); // It was ended meanwhile.
+    this.#fill = new BackgroundFill(this.fs, { mode: this.#request.prefetch ?? 'auto', first });
   }
 
   /** Stops answering and leaves everything to a daemon that resumes it; false when none could. */
   async release(): Promise<boolean> {
     if (!this.#record.handover || !this.#driverMount?.release) return false;
     this.#released = true;
-    await this.#fill?.[Symbol.asyncDispose]();
+    await this.#endFill();
     await this.#driverMount.release();
     return true;
   }
@@ -217,7 +227,19 @@ export class ServedMount {
       host: image.host,
     });
     throwIfAborted(signal);
+    this.#lookForTrace(AbortSignal.any([signal, this.#ending.signal]));
     return image;
+  }
+
+  /** Not for what is here already, nor where nothing is to be fetched early. */
+  #lookForTrace(signal: AbortSignal): void {
+    const { fs, image } = this;
+    const { prefetch, prefetchTrace } = this.#request;
+    const isHere = fs.coverage().every(({ chunks, chunksTotal }) => chunks === chunksTotal);
+    if (prefetch === 'none' || (isHere && prefetchTrace === undefined)) return;
+    const devices = fs.caches.map(({ device }) => device);
+    this.#traceUse = useTrace(this.#request, image, { bootstrap: image.bootstrap, devices }, signal);
+    this.#traceUse.catch(() => undefined); // Whoever waits for it hears of it.
   }
 
   /** Has the keeper hold what a successor needs. That it cannot is no reason not to mount. */
@@ -298,7 +320,7 @@ export class ServedMount {
   /** Unmounts what is still mounted, if need be from under its users, and removes every trace. */
   async cleanUp(): Promise<void> {
     const steps = [
-      async () => this.#fill?.[Symbol.asyncDispose](),
+      async () => this.#endFill(),
       async () => this.#unmountAnyhow(),
       async () => this.#writeTrace(),
       async () => {
@@ -334,6 +356,12 @@ export class ServedMount {
     if (isOurs(mountAt(target))) await unmount(target, { lazy });
     this.#detached ||= lazy;
     this.#unmounted?.();
+  }
+
+  async #endFill(): Promise<void> {
+    this.#ending.abort(new NaiadError('CANCELED', 'the mount has ended'));
+    await this.#traceUse.catch(() => undefined);
+    await this.#fill?.[Symbol.asyncDispose]();
   }
 
   async #writeTrace(): Promise<void> {

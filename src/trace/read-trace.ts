@@ -1,9 +1,10 @@
 // Traces in files: plain or compressed with zstd or gzip, ours or a list of paths.
 import { createReadStream } from 'node:fs';
 import { TRACE_SIZE_MAX } from '../base/limits.ts';
+import { runInTurns } from '../base/steps.ts';
 import { systemError } from '../base/system-error.ts';
 import { decompressStream } from '../codec/stream.ts';
-import { parseTrace } from '../format/trace/path-list.ts';
+import { parseSteps } from '../format/trace/path-list.ts';
 import { type Trace, tooLong } from '../format/trace/trace.ts';
 
 /** @throws NaiadError TRACE_INVALID, TRACE_UNSUPPORTED, LIMIT_EXCEEDED, ARCHIVE_INVALID, PATH_NOT_FOUND, IO */
@@ -21,7 +22,7 @@ export async function parseTraceStream(bytes: AsyncIterable<Uint8Array>, signal?
     if (size > TRACE_SIZE_MAX) throw tooLong(`more than ${TRACE_SIZE_MAX} bytes`, `${TRACE_SIZE_MAX}`);
     pieces.push(piece);
   }
-  return parseTrace(Buffer.concat(pieces));
+  return await runInTurns(parseSteps(Buffer.concat(pieces)), signal);
 }
 
 async function* openedFile(file: string): AsyncIterable<Uint8Array> {

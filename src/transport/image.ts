@@ -37,6 +37,8 @@ export interface ConvertedImage extends AsyncDisposable {
   readonly host: string | undefined;
   /** What the registry behind it was asked so far; undefined elsewhere. */
   readonly traffic: SourceTraffic | undefined;
+  /** What it was opened from, for what lies beside it; undefined for a bootstrap file. As long as the image is open. */
+  readonly source: ImageSource | undefined;
   /** False for a bootstrap file without blobs beside it. */
   readonly hasBlobs: boolean;
   /** Ranged reads of a blob, for as long as the image is open. `blobId` as the bootstrap lists it. */
@@ -104,6 +106,7 @@ async function openFromSource(
   if (bootstrap) options.bootstraps?.set(layer.digest, new WeakRef(bootstrap));
   return withBootstrap(bootstrapBytes, bootstrap, {
     name: source.name,
+    source,
     manifestDigest: raw.digest,
     manifest,
     config,
@@ -213,6 +216,7 @@ async function openBootstrapFile(file: string, options: OpenImageOptions): Promi
   const bootstrap = options.lenient ? undefined : Bootstrap.parse(bootstrapBytes);
   return withBootstrap(bootstrapBytes, bootstrap, {
     name: file,
+    source: undefined,
     manifestDigest: undefined,
     manifest: undefined,
     config: undefined,

@@ -31,6 +31,7 @@ export function withMetadataCache(source: ImageSource, directory: string): Metad
     rootManifest: (signal) => source.rootManifest(signal),
     manifest: (descriptor, signal) => source.manifest(descriptor, signal),
     blobReader: (descriptor) => source.blobReader(descriptor),
+    ...(source.referrers && { referrers: source.referrers.bind(source) }),
     async openBlob(descriptor, signal) {
       const path = join(directory, digestHex(descriptor.digest));
       if (await isIntact(path, descriptor)) {

@@ -11,7 +11,7 @@ const TIMEOUT_DEFAULT = '600s';
 
 export const command = defineCommand({
   usage: 'trace record <image> [command..]',
-  summary: 'Run an image until its application is ready, and write what it read into a trace file',
+  summary: 'Run an image until it is ready, and keep what it read',
   examples: [
     ['naiad trace record --ready http://127.0.0.1:8080/ registry.example/app:1-naiad', 'Writes app.trace'],
     ["naiad trace record --ready 'log:ready to accept' -o pg.trace registry.example/postgres:16-naiad", 'By its log'],

@@ -4,7 +4,7 @@ import { defineCommand } from '../command.ts';
 
 export const command = defineCommand({
   usage: 'trace save <directory> <file>',
-  summary: 'Write what a mount has recorded since it began into a trace file',
+  summary: 'Write what a mount has read so far to a trace file',
   examples: [['naiad trace save /mnt app.trace', 'Every mount records; the mount goes on']],
   options: (parser) =>
     parser

@@ -11,7 +11,7 @@ const FILES_DEFAULT = 40;
 
 export const command = defineCommand({
   usage: 'trace show <trace>',
-  summary: 'Show the files of a trace, what they waited, and how much of it still applies',
+  summary: 'Show the files of a trace, and how much of it still applies',
   examples: [
     ['naiad trace show app.trace', 'Files in the order in which they were first touched'],
     ['naiad trace show app.trace --image registry.example/app:2-naiad', 'How much of it helps the next version'],

@@ -3,17 +3,23 @@
 import { type ByteString, bytesToString, utf8ToByteString } from '../../base/bytes.ts';
 import { NaiadError } from '../../base/errors.ts';
 import { SYMLINK_SIZE_MAX, TRACE_SIZE_MAX, TRACE_TOUCHES_MAX } from '../../base/limits.ts';
+import { runSteps, type Steps } from '../../base/steps.ts';
 import { Complaint, JsonReader } from '../oci/json-reader.ts';
 import { isCleanPath } from './path-text.ts';
-import { isTraceFile, parseTraceFile, type Touch, type Trace, tooLong } from './trace.ts';
+import { isTraceFile, parseTraceSteps, type Touch, type Trace, tooLong } from './trace.ts';
 
 /**
  * Reads a trace file, a list of paths, or a Nydus prefetch list: the first bytes tell which.
  * @throws NaiadError TRACE_INVALID, TRACE_UNSUPPORTED, LIMIT_EXCEEDED
  */
 export function parseTrace(bytes: Uint8Array): Trace {
+  return runSteps(parseSteps(bytes));
+}
+
+/** `parseTrace` in steps; a list of paths is one. */
+export function* parseSteps(bytes: Uint8Array): Steps<Trace> {
   if (bytes.length > TRACE_SIZE_MAX) throw tooLong(`${bytes.length} bytes`, `${TRACE_SIZE_MAX}`);
-  if (isTraceFile(bytes)) return parseTraceFile(bytes);
+  if (isTraceFile(bytes)) return yield* parseTraceSteps(bytes);
   const start = bytes.findIndex((byte) => !WHITESPACE.has(byte));
   return bytes[start] === OPEN_BRACE ? parseNydusJson(bytes) : parsePathList(bytes);
 }

@@ -9,6 +9,7 @@ import {
   TRACE_TIME_MAX_MS,
   TRACE_TOUCHES_MAX,
 } from '../../base/limits.ts';
+import { runSteps, type Steps } from '../../base/steps.ts';
 import { digestComplaint } from '../oci/digest.ts';
 import { Complaint, JsonReader } from '../oci/json-reader.ts';
 import { parsePathText, pathText } from './path-text.ts';
@@ -89,6 +90,11 @@ const HEAD_SIZE = 256;
  * @throws NaiadError TRACE_INVALID naming the line, TRACE_UNSUPPORTED for another version, LIMIT_EXCEEDED
  */
 export function parseTraceFile(bytes: Uint8Array): Trace {
+  return runSteps(parseTraceSteps(bytes));
+}
+
+/** `parseTraceFile` in steps. */
+export function* parseTraceSteps(bytes: Uint8Array): Steps<Trace> {
   if (bytes.length > TRACE_SIZE_MAX) throw tooLong(`${bytes.length} bytes`, `${TRACE_SIZE_MAX}`);
   let line = 1;
   try {
@@ -96,7 +102,7 @@ export function parseTraceFile(bytes: Uint8Array): Trace {
     const header = readHeader(JsonReader.parse(lines.next().value ?? new Uint8Array(), 'the header'));
     const touches: Touch[] = [];
     for (const text of lines) {
-      line++;
+      if (++line % LINES_A_STEP === 0) yield;
       if (touches.length === header.count) throw new Complaint(`more than the ${header.count} touches of the header`);
       touches.push(readTouch(JsonReader.parse(text, 'a touch'), header.trace.runs));
     }
@@ -121,6 +127,7 @@ function* linesOf(bytes: Uint8Array): Generator<Uint8Array, undefined> {
 }
 
 const NEWLINE = 10;
+const LINES_A_STEP = 500;
 
 function readHeader(header: JsonReader): { readonly trace: Omit<Trace, 'touches'>; readonly count: number } {
   if (header.string('format') !== TRACE_FORMAT) throw new Complaint('no header of a trace');
