@@ -10,6 +10,7 @@ export interface CachePaths {
   readonly root: string;
   readonly blobs: string;
   readonly metadata: string;
+  readonly bootstraps: string;
   readonly pins: string;
   readonly layout: string;
   readonly lock: string;

@@ -1,4 +1,4 @@
-// What lies in a cache directory: whole blobs (data and map together) and files of metadata. Other names are not ours and
+// What lies in a cache directory: whole blobs (data and map together), files of metadata, and bootstraps as they are mounted. Other names are not ours and
 // are never touched.
 import { closeSync, constants, openSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -9,8 +9,8 @@ import type { CachePaths } from './cache-dir.ts';
 import { readPins } from './pins.ts';
 
 export interface CacheItem {
-  readonly kind: 'blob' | 'metadata';
-  /** Blob id, with its variant; or the hex digest of metadata. */
+  readonly kind: 'blob' | 'metadata' | 'bootstrap';
+  /** Blob id, with its variant; or the hex digest of the file. */
   readonly name: string;
   /** Without the variant. */
   readonly id: string;
@@ -48,6 +48,10 @@ export async function listItems(paths: CachePaths): Promise<CacheItem[]> {
     const path = join(paths.metadata, name);
     const isPinned = pinned.metadata.has(name);
     items.push(await itemOf({ kind: 'metadata', name, id: name, paths: [path], lockPath: path, pinned: isPinned }));
+  }
+  for (const name of (await namesIn(paths.bootstraps)).filter((one) => METADATA_NAME.test(one))) {
+    const path = join(paths.bootstraps, name);
+    items.push(await itemOf({ kind: 'bootstrap', name, id: name, paths: [path], lockPath: path, pinned: false }));
   }
   return items.filter((item) => item !== undefined).sort((a, b) => a.lastUse.getTime() - b.lastUse.getTime());
 }

@@ -38,7 +38,7 @@ export async function listCache(paths: CachePaths): Promise<CacheListing> {
 function listed(item: CacheItem): ListedItem {
   const { kind, name, id, bytes, lastUse, pinned } = item;
   const common = { kind, name, id, bytes, lastUse, pinned, inUse: isInUse(item) };
-  if (kind === 'metadata') return common;
+  if (kind !== 'blob') return common;
   const map = MapInspection.open(item.paths[0] as string);
   if (!(map instanceof MapInspection)) return { ...common, problem: map.problem };
   using opened = map;

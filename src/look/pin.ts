@@ -1,8 +1,7 @@
 // What a pin on an image covers.
 import { resolve } from 'node:path';
 import type { Pin } from '../cache/pins.ts';
-import { digestHex } from '../format/oci/digest.ts';
-import { openConvertedImage } from '../transport/image.ts';
+import { metadataDigests, openConvertedImage } from '../transport/image.ts';
 import { formatPlace, locate } from '../transport/locate.ts';
 
 const BLOB_ID = /^(?:sha256:)?([0-9a-f]{64})$/;
@@ -26,9 +25,6 @@ export async function pinOf(
   const since = new Date().toISOString();
   if (BLOB_ID.test(name)) return { name, blobs: [name], metadata: [], since };
   await using opened = await openConvertedImage(name, options);
-  const { manifest } = opened;
-  const metadata = manifest
-    ? [manifest.config, ...manifest.layers.slice(-1)].map(({ digest }) => digestHex(digest))
-    : [];
-  return { name, blobs: opened.bootstrap.blobs.map(({ blobId }) => blobId), metadata, since };
+  const blobs = opened.bootstrap.blobs.map(({ blobId }) => blobId);
+  return { name, blobs, metadata: metadataDigests(opened), since };
 }

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Lanes } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { isSystemError } from '../base/system-error.ts';
+import { holdFiles } from '../cache/hold.ts';
 import type { Keeper } from '../keeper/keeper.ts';
 import { keeperProgram, preContentProblem } from '../native/keeper.ts';
 import { loadAddon } from '../native/load.ts';
@@ -61,6 +62,7 @@ export const erofsDriver: Driver = {
     await mounted.requireEvents(target);
     // Those that got complete as well: the daemon before this one may have died before it had their events end.
     await mounted.watchDevices({ all: true });
+    await mounted.holdBootstrap();
     await mounted.mounted(id);
     return mounted;
   },
@@ -78,6 +80,7 @@ class ErofsMount implements DriverMount {
   readonly #devices: readonly ErofsDevice[];
   #keeper: Keeper | undefined;
   #id = '';
+  #held: Disposable | undefined;
   #disposed = false;
 
   constructor(fs: ImageFs, place: MountPlace, name: string) {
@@ -117,8 +120,15 @@ class ErofsMount implements DriverMount {
     );
   }
 
+  /** The path of the bootstrap in the cache, where it stays as long as this does. */
+  async holdBootstrap(): Promise<string> {
+    const path = await storeBootstrap(this.#place.cache, this.#fs.bootstrap.bytes);
+    this.#held = holdFiles([path]);
+    return path;
+  }
+
   async mount(target: string): Promise<void> {
-    const source = await storeBootstrap(this.#place.cache, this.#fs.bootstrap.bytes);
+    const source = await this.holdBootstrap();
     // A comma in a path would end the option; a descriptor has none.
     const devices = this.#devices.map(({ dataFd }) => `device=/proc/self/fd/${dataFd}`);
     // Direct reads keep one copy of the data in memory, not two, but those of bytes that were just written wait for the disk.
@@ -169,6 +179,7 @@ class ErofsMount implements DriverMount {
     this.#disposed = true;
     // Events end when nobody can read any more. Until then they stay with the keeper, and what is missing is an error.
     for (const device of this.#devices) await device.unwatch({ whenGone: this.#id !== '' });
+    this.#held?.[Symbol.dispose]();
   }
 
   async #watch(): Promise<void> {

@@ -7,6 +7,7 @@ import type { FetchScheduler } from '../backend/fetch-scheduler.ts';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
+import { holdFiles } from '../cache/hold.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
@@ -15,7 +16,7 @@ import { findCredentialsIn } from '../registry/credentials.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
 import { writeTrace } from '../trace/write-trace.ts';
-import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
+import { type ConvertedImage, metadataDigests, openConvertedImage } from '../transport/image.ts';
 import { BackgroundFill } from './background-fill.ts';
 import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
@@ -67,6 +68,7 @@ export class ServedMount {
   #image: ConvertedImage | undefined;
   #fs: ImageFs | undefined;
   #directory: AsyncDisposable | undefined;
+  #metadata: Disposable | undefined;
   #fill: BackgroundFill | undefined;
   readonly #ending = new AbortController();
   /** What a trace says to fetch first; looked for while it is mounted. */
@@ -145,7 +147,7 @@ export class ServedMount {
     this.#resumed = true;
     this.#update({});
     if (left.readWrite?.remove !== undefined) await this.#adoptWritten(left.readWrite.remove);
-    await this.#open(pinnedReference(left), signal);
+    await this.#open(pinnedReference(left), signal, { keptFirst: true });
     const driver = name && chooseDriver(name, left.cache).driver;
     if (!driver?.resume || !handover) throw new NaiadError('BUG', `${left.mountpoint} cannot be taken over`);
     const own = handover.anchored ? [] : descriptors;
@@ -190,7 +192,7 @@ export class ServedMount {
   }
 
   /** Image and caches. */
-  async #open(reference: string, signal: AbortSignal): Promise<ConvertedImage> {
+  async #open(reference: string, signal: AbortSignal, { keptFirst = false } = {}): Promise<ConvertedImage> {
     const { platform, environment, cacheSizeMax, fetchDeadlineMs, registry } = this.#request;
     const { cache } = this.#record;
     const directory = await this.#context.directories.open(cache, cacheSizeMax);
@@ -201,6 +203,7 @@ export class ServedMount {
         this.#times.resolvedMs = performance.now() - this.#beganMs;
       },
       metadataDir: metadataDir(cache),
+      keptFirst,
       bootstraps: this.#context.bootstraps,
       registry: {
         ...registry,
@@ -213,6 +216,7 @@ export class ServedMount {
     });
     this.#image = image;
     this.#times.bootstrapMs = performance.now() - this.#beganMs;
+    this.#metadata = holdFiles(metadataDigests(image).map((digest) => join(metadataDir(cache), digest)));
     const readerOf = (blobId: string) => image.blobReader(blobId);
     const { pool, observer } = this.#context;
     const { bootstrap } = image;
@@ -335,6 +339,7 @@ export class ServedMount {
       async () => this.#dropHandover(),
       async () => this.#spool?.[Symbol.asyncDispose](),
       async () => this.#fs?.[Symbol.asyncDispose](),
+      async () => this.#metadata?.[Symbol.dispose](),
       async () => this.#directory?.[Symbol.asyncDispose](),
       async () => this.#image?.[Symbol.asyncDispose](),
     ];

@@ -5,7 +5,7 @@
 //     blobs/<blobId>.map         which chunks of it are present
 //     blobs/<blobId>-<variant>.… of an image that contradicts the others about the blob's chunks
 //     bootstraps/<sha256>        bootstraps as the kernel mounts them
-//     metadata/<digest hex>      configs and bootstrap layers as they are stored
+//     metadata/<digest hex>      manifests, configs and bootstrap layers as they are stored
 //     pins/<pinId>.json          what is never removed to make room
 //     registries/<host>.json     what registries were found to be like
 //     layout, lock, CACHEDIR.TAG which layout this is; held by a daemon; for backup programs
@@ -59,6 +59,7 @@ export function cachePaths(cache: string) {
     root: cache,
     blobs: join(cache, 'blobs'),
     metadata: metadataDir(cache),
+    bootstraps: bootstrapsDir(cache),
     pins: join(cache, 'pins'),
     layout: join(cache, 'layout'),
     lock: join(cache, 'lock'),
@@ -78,7 +79,11 @@ export function registriesDir(cache: string): string {
 
 /** A bootstrap as it is mounted, under the hex of its sha256. */
 export function bootstrapFile(cache: string, sha256: string): string {
-  return join(cache, 'bootstraps', sha256);
+  return join(bootstrapsDir(cache), sha256);
+}
+
+function bootstrapsDir(cache: string): string {
+  return join(cache, 'bootstraps');
 }
 
 export function mountsDir(state: string): string {

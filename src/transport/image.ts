@@ -15,7 +15,7 @@ import type { Descriptor, ImageConfig, ImageManifest } from '../format/oci/manif
 import { Bootstrap } from '../image/bootstrap-reader.ts';
 import { fromSomewhere } from './from-somewhere.ts';
 import { PartReader } from './layout-source.ts';
-import { locate } from './locate.ts';
+import { locate, type Place } from './locate.ts';
 import { type MetadataSource, withMetadataCache } from './metadata-cache.ts';
 import { type OpenOptions, openSource } from './open.ts';
 import { readConfig, resolveImage } from './resolve.ts';
@@ -56,10 +56,19 @@ export interface OpenImageOptions extends OpenOptions {
   readonly lenient?: boolean;
   /** Where configs and bootstrap layers of registries are kept, and looked for before they are fetched. */
   readonly metadataDir?: string;
+  /** Manifests that are there, of references by digest, are not asked for: whoever asks was allowed to have them before. */
+  readonly keptFirst?: boolean;
   /** Where the blobs of a bootstrap file are, named by their ids; its own directory when left out. */
   readonly blobDir?: string;
   /** Bootstraps that are open in this process, by the digest of their layer: opened once for all who pass the same map. */
   readonly bootstraps?: Map<string, WeakRef<Bootstrap>>;
+}
+
+/** What is kept of the metadata of an image in a registry, as hex digests: manifest, config and bootstrap layer. */
+export function metadataDigests({ manifest, manifestDigest }: ConvertedImage): string[] {
+  if (!manifest || manifestDigest === undefined) return [];
+  const blobs = [manifest.config, ...manifest.layers.slice(-1)].map(({ digest }) => digest);
+  return [manifestDigest, ...blobs].map(digestHex);
 }
 
 /**
@@ -70,8 +79,7 @@ export async function openConvertedImage(reference: string, options: OpenImageOp
   const place = locate(reference);
   if (place.transport === 'file') return await openBootstrapFile(place.file, options);
   const opened = await openSource(place, options);
-  const keeps = options.metadataDir !== undefined && place.transport === 'docker';
-  const source = keeps ? withMetadataCache(opened, options.metadataDir as string) : opened;
+  const source = withMetadataKept(opened, place, options);
   try {
     const host = place.transport === 'docker' ? place.reference.host : undefined;
     return await openFromSource(source, host, options);
@@ -79,6 +87,12 @@ export async function openConvertedImage(reference: string, options: OpenImageOp
     await source[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function withMetadataKept(source: ImageSource, place: Place, options: OpenImageOptions): ImageSource {
+  const { metadataDir: directory, keptFirst } = options;
+  if (directory === undefined || place.transport !== 'docker') return source;
+  return withMetadataCache(source, { directory, rootDigest: place.reference.digest, keptFirst });
 }
 
 async function openFromSource(

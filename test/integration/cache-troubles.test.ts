@@ -16,6 +16,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { bitmapOffset, bitmapSize, chunkMapHeader } from '../../src/format/cache/chunk-map.ts';
+import type { DaemonStatus } from '../../src/mount/mount-api.ts';
 import { type BadRegistry, startBadRegistry } from '../support/bad-registry.ts';
 import { patterned } from '../support/blobs.ts';
 import { DRIVERS, driver } from '../support/drivers.ts';
@@ -54,7 +55,7 @@ after(async () => {
   scratch[Symbol.dispose]();
 });
 
-for (const { name, passesErrnos } of DRIVERS) {
+for (const { name, passesErrnos, resumes } of DRIVERS) {
   describe(name, () => {
     const requirements = every(needs, driver(name));
 
@@ -99,6 +100,36 @@ for (const { name, passesErrnos } of DRIVERS) {
       await using _mounted = await naiad.mount(image, mountpoint, '--quiet', `--driver=${name}`);
       for (const [index, sum] of sums.entries()) assert.equal(await read(mountpoint, index), sum, `file ${index}`);
     });
+
+    if (resumes) {
+      test(`${name}: with its registry down, a killed daemon's mount goes on; what it needs is never pruned`, {
+        ...requirements,
+      }, async () => {
+        const dir = join(scratch.path, `${name}-down`);
+        const mountpoint = join(dir, 'mnt');
+        mkdirSync(mountpoint, { recursive: true });
+        const naiad = naiadHome(dir);
+        await using own = await startBadRegistry(layout);
+        const image = `docker://${own.host}/some/image:x`;
+        await using _mounted = await naiad.mount(image, mountpoint, '--quiet', `--driver=${name}`);
+        assert.equal(await read(mountpoint, 0), sums[0]);
+        const kept = readdirSync(join(naiad.cache, 'metadata')).length;
+        assert.ok(kept >= 3, `${kept} of manifest, config and bootstrap layer`);
+        await naiad.run(['cache', 'prune', '--all']);
+        assert.equal(readdirSync(join(naiad.cache, 'metadata')).length, kept);
+        await own.down();
+        const { process: daemon } = await naiad.json<DaemonStatus>(['daemon', 'status']);
+        process.kill(daemon.pid, 'SIGKILL');
+        assert.equal(await read(mountpoint, 0), sums[0]);
+        await own.up();
+        assert.equal(await read(mountpoint, FILES - 1), sums[FILES - 1]);
+        const { mount } = await naiad.status(mountpoint);
+        assert.ok(
+          mount.why.some((line) => line.startsWith('Taken over ')),
+          mount.why.join(' '),
+        );
+      });
+    }
 
     test(`${name}: ${MOUNTS_AT_ONCE} mounts at once fetch each chunk once`, { ...requirements }, async () => {
       const dir = join(scratch.path, `${name}-many`);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { NaiadError } from '../../../src/base/errors.ts';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { withMetadataCache } from '../../../src/transport/metadata-cache.ts';
 import type { ImageSource } from '../../../src/transport/transport.ts';
@@ -39,7 +40,7 @@ async function read(from: ImageSource): Promise<string> {
 test('metadata cache: fetches once, and counts what it did not fetch', async () => {
   const directory = join(scratch.path, 'once');
   const origin = source();
-  const cached = withMetadataCache(origin, directory);
+  const cached = withMetadataCache(origin, { directory });
   assert.equal(await read(cached), BYTES.toString());
   assert.equal(cached.keptBytes, 0);
   assert.equal(await read(cached), BYTES.toString());
@@ -55,7 +56,7 @@ for (const [name, content] of [
   test(`metadata cache: a file that is ${name} is fetched again`, async () => {
     const directory = join(scratch.path, name);
     const origin = source();
-    const cached = withMetadataCache(origin, directory);
+    const cached = withMetadataCache(origin, { directory });
     await read(cached);
     const path = join(directory, readdirSync(directory)[0] as string);
     writeFileSync(path, content);
@@ -68,7 +69,7 @@ for (const [name, content] of [
 test('metadata cache: nothing is kept of a blob that did not come whole', async () => {
   const directory = join(scratch.path, 'failed');
   const failure = new Error('the network');
-  await assert.rejects(read(withMetadataCache(source({ failure }), directory)), failure);
+  await assert.rejects(read(withMetadataCache(source({ failure }), { directory })), failure);
   assert.deepEqual(readdirSync(directory), []);
 });
 
@@ -76,7 +77,43 @@ test('metadata cache: where nothing can be kept, it is fetched each time', async
   const directory = join(scratch.path, 'file', 'below');
   writeFileSync(join(scratch.path, 'file'), '');
   const origin = source();
-  const cached = withMetadataCache(origin, directory);
+  const cached = withMetadataCache(origin, { directory });
   for (const _ of [1, 2]) assert.equal(await read(cached), BYTES.toString());
   assert.equal(origin.opened, 2);
+});
+
+const MANIFEST = Buffer.from('{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}');
+const raw = {
+  mediaType: 'application/vnd.oci.image.manifest.v1+json',
+  digest: sha256Digest(MANIFEST),
+  bytes: MANIFEST,
+};
+
+/** A source of one manifest; `failure` instead of it when given. */
+function manifestSource(failure?: Error) {
+  const self = { name: 'test', asked: 0, rootManifest: () => self.manifest(), manifest };
+  async function manifest() {
+    self.asked++;
+    if (failure) throw failure;
+    return raw;
+  }
+  return self as unknown as ImageSource & { asked: number };
+}
+
+test('metadata cache: manifests that were fetched serve where the registry fails, and first where that is wanted', async () => {
+  const directory = join(scratch.path, 'manifests');
+  const pinned = { directory, rootDigest: raw.digest };
+  const origin = manifestSource();
+  await withMetadataCache(origin, { directory }).rootManifest();
+  assert.deepEqual(await withMetadataCache(origin, pinned).rootManifest(), raw);
+  assert.equal(origin.asked, 2, 'who is well is asked');
+  const down = manifestSource(new NaiadError('REGISTRY_UNAVAILABLE', 'down'));
+  assert.deepEqual({ ...(await withMetadataCache(down, pinned).rootManifest()) }, raw);
+  assert.equal(down.asked, 1);
+  assert.deepEqual({ ...(await withMetadataCache(down, { ...pinned, keptFirst: true }).rootManifest()) }, raw);
+  assert.equal(down.asked, 1);
+  // A tag may name another one by now, and a refusal is an answer.
+  await assert.rejects(withMetadataCache(down, { directory, keptFirst: true }).rootManifest(), { message: 'down' });
+  const refused = manifestSource(new NaiadError('ACCESS_DENIED', 'no'));
+  await assert.rejects(withMetadataCache(refused, pinned).rootManifest(), { message: 'no' });
 });
