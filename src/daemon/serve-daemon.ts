@@ -1,5 +1,6 @@
 // A daemon from its lock to its last mount: one a state directory.
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
@@ -11,8 +12,9 @@ import { cleanStaleRuns } from '../mount/run-container.ts';
 import type { ServedMount } from '../mount/serve.ts';
 import { type DaemonSettings, daemonCommand, daemonRunning, mountNamespaceOf } from '../mount/start.ts';
 import { stateRoot } from '../mount/state-root.ts';
+import { preContentProblem } from '../native/keeper.ts';
 import { takeOwnerLock } from '../store/owner-lock.ts';
-import { daemonPaths } from '../store/paths.ts';
+import { cacheDir, daemonPaths } from '../store/paths.ts';
 import { Daemon } from './daemon.ts';
 import { type ApiServer, type Call, type Route, serveApi, TextAnswer } from './http-api.ts';
 import type { Log } from './log.ts';
@@ -61,10 +63,11 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   const api = await serveApi(paths.socket, routesOf({ daemon, metrics, status, stop }));
   log.info({ state, version: options.version }, 'serving');
   options.onReady(status());
-  preload();
+  const loading = preload();
   try {
     await untilOver(daemon, { api, lock, stop: stop.signal, idleSec: options.idleSec, log });
   } finally {
+    await loading;
     if (stop.signal.reason === HANDOVER) await handOver(daemon, api, log);
     log.info({ mounts: daemon.size }, 'stopping');
     const reason = stop.signal.aborted ? stop.signal.reason : undefined;
@@ -75,9 +78,16 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   }
 }
 
-/** What a first mount needs is loaded before it is asked for: the HTTP client takes 60 ms. */
-function preload(): void {
-  import('../transport/registry-transport.ts').catch(() => undefined); // Whoever needs it is told.
+/** What a first mount needs is loaded and tried before it is asked for: the HTTP client takes 60 ms. */
+async function preload(): Promise<void> {
+  try {
+    await import('../transport/registry-transport.ts');
+    let directory = cacheDir();
+    while (!existsSync(directory)) directory = dirname(directory);
+    preContentProblem(directory);
+  } catch (error) {
+    if (!(error instanceof NaiadError)) throw error; // Whoever needs it is told.
+  }
 }
 
 const HANDOVER = Symbol('handover');

@@ -11,7 +11,7 @@ import { openSource } from '../../transport/open.ts';
 import { readConfig, resolveImage } from '../../transport/resolve.ts';
 import { runCommand } from '../command.ts';
 import { runNaiad } from './daemon-client.ts';
-import { lazyWay } from './lazy-ways.ts';
+import { type LazyOptions, lazyWay } from './lazy-ways.ts';
 import type { Link } from './link.ts';
 import { checkLink, type LinkCheck } from './link-check.ts';
 import type { LinkTraffic } from './link-proxy.ts';
@@ -87,6 +87,7 @@ export interface Machine {
 
 const ORIGINAL = 'bench:original';
 const CONVERTED = 'bench:lazy';
+const OPTIMIZED = 'bench:optimized';
 
 /** @throws NaiadError PERMISSION, RUNTIME_MISSING, ALREADY_CONVERTED, COMMAND_FAILED, CANCELED, … */
 export async function benchColdstart(options: ColdstartOptions): Promise<ColdstartOutcome> {
@@ -116,16 +117,18 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
     ...{ signal, runtime, command: options.command, config: original.config },
     original: `docker://${far}/${ORIGINAL}`,
     converted: `docker://${far}/${CONVERTED}`,
+    optimized: `docker://${far}/${OPTIMIZED}`,
   };
   note('measuring the link');
   const measuredLink = await checkLink(`http://${far}`, `/v2/bench/blobs/${original.largest}`);
   const local = await unpackHere(puller, `docker://${near}/${ORIGINAL}`, place('local'));
   const touched = await TouchedImage.open(`docker://${near}/${CONVERTED}`, signal);
-  const tools = { stage, puller, ...local, touched, cache: place('warm') };
+  const tools = { stage, puller, ...local, touched, cache: place('warm'), trace: place('start.trace') };
   const { ways, refused } = waysOf(options, tools);
   const networks = await openNetworks(options.containers);
   try {
     const rounds = { ways, refused, networks, registry, proxy, runtime, directory: spool.path };
+    await prepareTraced(options, rounds, { ...tools, near });
     const runs = await measureRounds(options, rounds);
     return {
       image: {
@@ -182,31 +185,36 @@ interface Tools {
   readonly touched: TouchedImage;
   /** Where the warm ways keep their caches. */
   readonly cache: string;
+  /** The file with the trace of a start. */
+  readonly trace: string;
 }
 
 function waysOf(
   { modes, drivers, peers }: ColdstartOptions,
-  { stage, puller, layers, whiteouts, touched, cache }: Tools,
+  { stage, puller, layers, whiteouts, touched, cache, trace }: Tools,
 ): Pick<Rounds, 'ways' | 'refused'> {
   mkdirSync(cache);
   const refused: { key: string; why: string }[] = [];
-  const byDriver = (mode: Mode, what: string, cacheOf?: (driver: string) => string) =>
+  const byDriver = (mode: Mode, what: string, more: (driver: string) => Partial<LazyOptions> = () => ({})) =>
     drivers.map((driver) => {
       const key = drivers.length === 1 ? mode : `${mode}/${driver}`;
-      const kept = cacheOf && { cache: cacheOf(driver) };
-      return lazyWay(stage, { key, mode, driver, what, image: stage.converted, touched, ...kept });
+      return lazyWay(stage, { key, mode, driver, what, image: stage.converted, touched, ...more(driver) });
     });
-  const notYet = (mode: Mode) => {
-    refused.push({ key: mode, why: 'this version has no such mode yet' });
-    return [];
-  };
   const makers: Readonly<Record<Mode, () => Way[]>> = {
     'full-pull': () => [fullPullWay(stage, puller, whiteouts)],
     lazy: () => byDriver('lazy', 'naiad mounts the converted image, nothing cached'),
-    trace: () => notYet('trace'),
-    optimized: () => notYet('optimized'),
+    trace: () =>
+      byDriver('trace', 'lazy, and what a start before has touched is fetched first', () => ({
+        request: { prefetchTrace: trace },
+      })),
+    optimized: () =>
+      byDriver('optimized', 'the image that naiad optimize made after the trace of a start', () => ({
+        image: stage.optimized,
+      })),
     warm: () =>
-      byDriver('warm', 'naiad mounts it with what a start before has cached', (driver) => join(cache, driver)),
+      byDriver('warm', 'naiad mounts it with what a start before has cached', (driver) => ({
+        cache: join(cache, driver),
+      })),
     local: () => [localWay(stage, layers)],
   };
   const ways = modes.flatMap((mode) => makers[mode]());
@@ -216,6 +224,33 @@ function waysOf(
     else ways.push(way);
   }
   return { ways, refused };
+}
+
+/** A start is recorded for the ways that need a trace, and the image rewritten after it. */
+async function prepareTraced(
+  options: ColdstartOptions,
+  rounds: Rounds,
+  { stage, touched, trace, near }: Tools & { readonly near: string },
+): Promise<void> {
+  const { modes, drivers, signal, note } = options;
+  if (!modes.includes('trace') && !modes.includes('optimized')) return;
+  note('recording a start');
+  const what = 'a start that is recorded';
+  const [driver = 'auto'] = drivers;
+  // What is there already is recorded as well; where a driver does that only when asked, it is asked.
+  const request = { recordTo: `${trace}.whole`, prefetch: 'none' };
+  const recorded = { key: 'recording', mode: 'lazy', driver, what, image: stage.converted, touched } as const;
+  await measureOne(options, rounds, lazyWay(stage, { ...recorded, request, recordTo: trace }));
+  if (!modes.includes('optimized')) return;
+  note('optimizing it');
+  const [from, to] = [`docker://${near}/${CONVERTED}`, `docker://${near}/${OPTIMIZED}`];
+  try {
+    await runNaiad(['optimize', '--quiet', '--trace', trace, from, to], { signal });
+  } catch (error) {
+    if (!hasCode(error, 'COMMAND_FAILED')) throw error;
+    const why = error.message.split('\n')[0] ?? '';
+    rounds.refused.push(...rounds.ways.flatMap(({ key, mode }) => (mode === 'optimized' ? [{ key, why }] : [])));
+  }
 }
 
 async function openNetworks(count: number): Promise<ContainerNetwork[]> {

@@ -1,11 +1,12 @@
 // Starts over a mount of naiad: its daemon runs and has nothing, or what a start before has left.
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { formatTrace } from '../../format/trace/trace.ts';
 import { BenchDaemon, type MountAnswer } from './daemon-client.ts';
 import { nowMs } from './link-proxy.ts';
 import { usageOf } from './process-usage.ts';
 import { containersOver, type Stage } from './stage.ts';
-import type { TouchedImage } from './touched.ts';
+import { type TouchedImage, traceUntil } from './touched.ts';
 import type { Marks, Mode, Start, Way } from './way.ts';
 
 export interface LazyOptions {
@@ -19,6 +20,8 @@ export interface LazyOptions {
   readonly touched: TouchedImage;
   /** More of the request to mount. */
   readonly request?: Readonly<Record<string, unknown>>;
+  /** File that gets the trace of the start. */
+  readonly recordTo?: string;
   /** Of a cache that is kept from one start to the next. */
   readonly cache?: string;
 }
@@ -58,7 +61,11 @@ async function beginLazily(stage: Stage, options: LazyOptions, directory: string
       const [first] = mounted;
       if (!first) return {};
       const { id, driver } = first.mount;
-      const { stalls, hotBytes } = options.touched.factsOf(await daemon.trace(id), readyAt);
+      const recorded = await daemon.trace(id);
+      if (options.recordTo !== undefined) {
+        writeFileSync(options.recordTo, formatTrace(traceUntil(recorded, readyAt)));
+      }
+      const { stalls, hotBytes } = options.touched.factsOf(recorded, readyAt);
       // What is cached already is not always recorded.
       return { what: driver ?? 'unknown', stalls, ...(options.cache === undefined && { hotBytes }) };
     },

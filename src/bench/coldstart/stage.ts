@@ -14,6 +14,7 @@ export interface Stage {
   /** Behind the link, as references name them. */
   readonly original: string;
   readonly converted: string;
+  readonly optimized: string;
 }
 
 /** A root of which containers write into an upper directory of their own. */

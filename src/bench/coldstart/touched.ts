@@ -2,7 +2,7 @@
 import { openDevices } from '../../backend/devices.ts';
 import { displayBytes } from '../../base/bytes.ts';
 import { parseTrace } from '../../format/trace/path-list.ts';
-import type { Touch } from '../../format/trace/trace.ts';
+import type { Touch, Trace } from '../../format/trace/trace.ts';
 import { matchTrace, type TracedImage } from '../../image/trace-chunks.ts';
 import { openConvertedImage } from '../../transport/image.ts';
 import { nowMs } from './link-proxy.ts';
@@ -32,12 +32,17 @@ export class TouchedImage {
 
   /** Of the touches until `readyAt`, in milliseconds since the epoch. */
   factsOf({ trace, sinceMs }: RecordedTrace, readyAt: number): Required<Pick<StartFacts, 'stalls' | 'hotBytes'>> {
-    const recorded = parseTrace(Buffer.from(trace));
-    const monotonicAt = Number(process.hrtime.bigint()) / 1e6 - (nowMs() - readyAt);
-    const touches = recorded.touches.filter(({ atMs }) => atMs + sinceMs <= monotonicAt);
-    const { storedBytes } = matchTrace({ ...recorded, touches }, this.#image).applied;
-    return { stalls: stallsOf(touches), hotBytes: storedBytes };
+    const until = traceUntil({ trace, sinceMs }, readyAt);
+    const { storedBytes } = matchTrace(until, this.#image).applied;
+    return { stalls: stallsOf(until.touches), hotBytes: storedBytes };
   }
+}
+
+/** The touches until `readyAt`, in milliseconds since the epoch. */
+export function traceUntil({ trace, sinceMs }: RecordedTrace, readyAt: number): Trace {
+  const recorded = parseTrace(Buffer.from(trace));
+  const monotonicAt = Number(process.hrtime.bigint()) / 1e6 - (nowMs() - readyAt);
+  return { ...recorded, touches: recorded.touches.filter(({ atMs }) => atMs + sinceMs <= monotonicAt) };
 }
 
 function stallsOf(touches: readonly Touch[]): { path: string; count: number; seconds: number }[] {
