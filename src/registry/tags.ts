@@ -15,7 +15,8 @@ const PAGE_SIZE = 1000;
 export async function listTags(registry: Registry, repository: string, signal?: AbortSignal): Promise<string[]> {
   const tags = new Set<string>();
   const seen = new Set<string>();
-  let next: string | URL | undefined = `/v2/${repository}/tags/list?n=${PAGE_SIZE}`;
+  const first = `/v2/${repository}/tags/list?n=${PAGE_SIZE}`;
+  let next: string | URL | undefined = first;
   while (next !== undefined && !seen.has(String(next))) {
     seen.add(String(next));
     const asked: Call = {
@@ -25,8 +26,12 @@ export async function listTags(registry: Registry, repository: string, signal?: 
     const sizeBefore = tags.size;
     next = await registry.ask(asked, [200], async (response) => {
       const bytes = await readBody(response, MANIFEST_SIZE_MAX, `${asked.what} at ${registry.host}`);
-      for (const tag of parseTags(bytes, `${asked.what} at ${registry.host}`)) tags.add(tag);
-      return nextPage(headerOf(response, 'link'), response.url);
+      const page = parseTags(bytes, `${asked.what} at ${registry.host}`);
+      for (const tag of page) tags.add(tag);
+      const linked = nextPage(headerOf(response, 'link'), response.url);
+      // A full page without a link: there may be more, or the registry knows no pages.
+      if (linked || page.length < PAGE_SIZE) return linked;
+      return `${first}&last=${page.at(-1)}`;
     });
     if (tags.size > TAGS_MAX) {
       throw new NaiadError('LIMIT_EXCEEDED', `${asked.what} at ${registry.host}: more than ${TAGS_MAX}`);

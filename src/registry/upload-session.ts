@@ -1,6 +1,6 @@
 // One upload session of a registry: begun, or saved by a mount; filled by PATCH or PUT; asked how far it is; committed or
 // given up. The address of a session is opaque, and each answer may give a new one.
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { REGISTRY_COMMIT_TIMEOUT_MS } from '../base/limits.ts';
 import { discard, type HttpResponse, headerOf, type RequestBody } from './exchange.ts';
 import { resolveTarget } from './redirect.ts';
@@ -73,7 +73,14 @@ export async function mountBlob(
   const query = new URLSearchParams({ mount: place.digest, from });
   const path = `/v2/${place.repository}/blobs/uploads/?${query}`;
   const asked: Call = { ...callFor(place, 'POST', path), alsoPulls: from, body: EMPTY };
-  const response = await registry.send(asked);
+  let response: HttpResponse;
+  try {
+    response = await registry.send(asked);
+  } catch (error) {
+    // No token for both repositories at once: one for the target alone may be had.
+    if (hasCode(error, 'ACCESS_DENIED')) return undefined;
+    throw error;
+  }
   if (response.status === 202) return openedBy(registry, place, response);
   discard(response);
   if (response.status === 201) return 'mounted';
