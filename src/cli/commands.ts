@@ -124,6 +124,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/trace-show.ts'),
   },
   {
+    name: 'trace merge',
+    summary: 'Make one trace of many recordings',
+    load: () => import('./commands/trace-merge.ts'),
+  },
+  {
+    name: 'trace diff',
+    summary: 'Compare two traces: files, bytes and waits',
+    load: () => import('./commands/trace-diff.ts'),
+  },
+  {
     name: 'trace ls',
     summary: 'List the traces beside an image in its registry',
     load: () => import('./commands/trace-ls.ts'),

@@ -1,4 +1,6 @@
 // `naiad trace show`: what a trace holds, by file.
+import { writeFileSync } from 'node:fs';
+import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
 import type { Trace } from '../../format/trace/trace.ts';
 import type { TraceSummary } from '../../trace/files.ts';
@@ -8,12 +10,16 @@ import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 
 const FILES_DEFAULT = 40;
+const COLUMNS_DEFAULT = 100;
+const COLUMNS_MAX = 200;
 
 export const command = defineCommand({
   usage: 'trace show <trace>',
   summary: 'Show the files of a trace, and how much of it still applies',
   examples: [
     ['naiad trace show app.trace', 'Files in the order in which they were first touched'],
+    ['naiad trace show --timeline app.trace', 'When each file was touched and waited for'],
+    ['naiad trace show --html app.html app.trace', 'The same as a page'],
     ['naiad trace show app.trace --image registry.example/app:2-naiad', 'How much of it helps the next version'],
   ],
   options: (parser) =>
@@ -22,6 +28,8 @@ export const command = defineCommand({
         .positional('trace', { type: 'string', demandOption: true, describe: 'Trace, or list of paths' })
         .option('image', { type: 'string', requiresArg: true, describe: 'Match it against this image' })
         .option('platform', { type: 'string', requiresArg: true, describe: 'OS/ARCH[/VARIANT] to take from an index' })
+        .option('timeline', { type: 'boolean', default: false, describe: 'Draw when files were touched' })
+        .option('html', { type: 'string', requiresArg: true, describe: 'Write a page with the timeline to FILE' })
         .option('files', { type: 'number', default: FILES_DEFAULT, describe: 'Files to list; 0 for all' }),
     ),
   async run(args, io) {
@@ -36,6 +44,11 @@ export const command = defineCommand({
       await using image = await openConvertedImage(args.image, options);
       applied = await staleness(trace, image, io.signal);
     }
+    if (args.html !== undefined) {
+      const { timelinePage } = await import('../../trace/timeline.ts');
+      writePage(args.html, timelinePage(trace));
+    }
+    const { timelineText } = await import('../../trace/timeline.ts');
     const { touches: _touches, ...head } = trace;
     const shown = { ...head, ...summarise(trace), ...(applied && { applied }) };
     const { describeApplied } = await import('../../trace/staleness.ts');
@@ -46,9 +59,20 @@ export const command = defineCommand({
           ...applied.missingPaths.map((path) => `  not there any more: ${path}`),
         ]
       : [];
-    io.result(shown, () => [...headLines(trace, shown), ...fileLines(shown, args.files), ...staleLines].join('\n'));
+    const rowsMax = args.files > 0 ? args.files : Number.POSITIVE_INFINITY;
+    const columns = Math.min(Number(process.env.COLUMNS) || COLUMNS_DEFAULT, COLUMNS_MAX);
+    const body = () => (args.timeline ? timelineText(trace, { columns, rowsMax }) : fileLines(shown, rowsMax));
+    io.result(shown, () => [...headLines(trace, shown), ...body(), ...staleLines].join('\n'));
   },
 });
+
+function writePage(file: string, page: string): void {
+  try {
+    writeFileSync(file, page);
+  } catch (error) {
+    throw systemError(error, `writing ${file}`);
+  }
+}
 
 function headLines(trace: Trace, summary: TraceSummary): string[] {
   const of = trace.reference ?? trace.image ?? 'no particular image';
@@ -61,7 +85,7 @@ function headLines(trace: Trace, summary: TraceSummary): string[] {
 }
 
 function fileLines({ files }: TraceSummary, filesMax: number): string[] {
-  const shown = filesMax > 0 ? files.slice(0, filesMax) : files;
+  const shown = files.slice(0, filesMax);
   const rows = shown.map(({ path, firstAtMs, bytes, stalls, waitMs }) => [
     seconds(firstAtMs),
     formatSize(bytes),
