@@ -165,6 +165,15 @@ export class ChunkCache implements AsyncDisposable {
    * left as they are. Every chunk of the image that the range touches is present afterwards.
    */
   async ensureAround(range: ByteRange, options: EnsureOptions = {}): Promise<void> {
+    await this.#ensureChunks(this.#missingAround(range), options);
+  }
+
+  /** True when `ensureAround` would have nothing to do. Never waits. */
+  isReadyAround(range: ByteRange): boolean {
+    return this.#missingAround(range).length === 0;
+  }
+
+  #missingAround(range: ByteRange): number[] {
     const { chunks: table } = this.device;
     const missing: number[] = [];
     const end = range.offset + range.size;
@@ -172,7 +181,7 @@ export class ChunkCache implements AsyncDisposable {
       if (table.uncompressedOffset(index) >= end) break;
       if (isVerifiable(table, index) && !this.#map.has(index)) missing.push(index);
     }
-    await this.#ensureChunks(missing, options);
+    return missing;
   }
 
   /**

@@ -12,7 +12,7 @@ export interface CommandEntry {
 export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'convert',
-    summary: 'Convert an image, so that it can start before it is downloaded',
+    summary: 'Convert an image so that it can start before it is downloaded',
     load: () => import('./commands/convert.ts'),
   },
   {

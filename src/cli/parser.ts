@@ -73,12 +73,13 @@ async function parseArguments(entry: CommandEntry, argv: string[]): Promise<Invo
   const [{ default: yargs }, { command }] = await Promise.all([import('yargs'), entry.load()]);
   const positionals = command.usage.slice(entry.name.length).trim();
   const { passThrough = false } = command;
+  const lists = [...positionals.matchAll(/([\w-]+)\.\./g)].map(([, name]) => name as string);
   const line = passThrough ? argv : shieldWords(argv);
   let inner: Argv | undefined;
   const build = (parser: Argv) => {
     inner = parser;
     const built = command.options(parser).example(command.examples.map(([line, what]) => [line, what]));
-    several = optionsOfSeveral(built);
+    several = [...optionsOfSeveral(built), ...lists];
     return built;
   };
   let several: readonly string[] = [];
@@ -142,7 +143,8 @@ function optionsOfSeveral(parser: Argv): readonly string[] {
   return names.flatMap((name) => [name, name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())]);
 }
 
-/** Of an option given more than once the last counts, unless it takes several values; yargs makes arrays of both. */
+/** Of an option given more than once the last counts, unless it takes several values, as lists of arguments do; yargs makes
+ *  arrays of them all. */
 function lastOfRepeated<T extends object>(parsed: T, several: readonly string[]): T {
   const entries = Object.entries(parsed).map(([name, value]) => {
     return [name, Array.isArray(value) && name !== '_' && !several.includes(name) ? value.at(-1) : value];

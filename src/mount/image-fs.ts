@@ -165,6 +165,12 @@ export class ImageFs implements AsyncDisposable {
     const cache = this.caches[blobIndex] as ChunkCache;
     const began = performance.now();
     this.#counters.reads++;
+    if (cache.isReadyAround(range)) {
+      // Told of for a recording, or since it came a moment ago.
+      this.#touches.ofDevice(blobIndex, range);
+      this.#counters.readBytes += range.size;
+      return;
+    }
     this.#counters.waits++;
     try {
       const waiting = cache.ensureAround(range, { deadlineMs: this.#deadlineMs });

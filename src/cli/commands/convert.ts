@@ -75,7 +75,7 @@ async function readList(file: string | undefined): Promise<string[]> {
 
 export const command = defineCommand({
   usage: 'convert <source> <target>',
-  summary: 'Convert an image, so that it can start before it is downloaded',
+  summary: 'Convert an image so that it can start before it is downloaded',
   examples: [
     ['naiad convert python:3 localhost:5000/python:3-naiad', 'from Docker Hub into a registry of one’s own'],
     ['naiad convert oci:./app oci:./app:naiad', 'inside an OCI layout'],

@@ -110,3 +110,9 @@ for (const { line, exit, starts } of [
 test('parser: a line that cannot be parsed still says how it wants its error', () => {
   assert.deepEqual(guessOutput(['lss', '--json']), { json: true, quiet: false, logLevel: 'info' });
 });
+
+test('parser: a list of arguments is a list, of one as well', async () => {
+  assert.deepEqual((await parsed('cache', 'verify', 'a')).blob, ['a']);
+  assert.deepEqual((await parsed('cache', 'verify', 'a', '--repair', 'b')).blob, ['a', 'b']);
+  assert.deepEqual((await parsed('trace', 'merge', '-o', 'x', 'a', 'b')).traces, ['a', 'b']);
+});
