@@ -51,7 +51,16 @@ export async function listItems(paths: CachePaths): Promise<CacheItem[]> {
   }
   for (const name of (await namesIn(paths.bootstraps)).filter((one) => METADATA_NAME.test(one))) {
     const path = join(paths.bootstraps, name);
-    items.push(await itemOf({ kind: 'bootstrap', name, id: name, paths: [path], lockPath: path, pinned: false }));
+    items.push(
+      await itemOf({
+        kind: 'bootstrap',
+        name,
+        id: name,
+        paths: [path],
+        lockPath: path,
+        pinned: pinned.metadata.has(name),
+      }),
+    );
   }
   return items.filter((item) => item !== undefined).sort((a, b) => a.lastUse.getTime() - b.lastUse.getTime());
 }

@@ -10,7 +10,7 @@ export interface Pin {
   /** What it was asked for as: a reference or a blob id. Unique. */
   readonly name: string;
   readonly blobs: readonly string[];
-  /** Hex digests of configs and bootstrap layers. */
+  /** Hex digests of manifest, config and bootstrap layer, and of the bootstrap itself. */
   readonly metadata: readonly string[];
   /** ISO 8601. */
   readonly since: string;

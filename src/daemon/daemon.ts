@@ -4,8 +4,10 @@ import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
+import type { ListedFill } from '../mount/ask-fill.ts';
 import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.ts';
 import { CachePool } from '../mount/cache-pool.ts';
+import { type FillProgress, type FillRequest, type FillResult, fillImage } from '../mount/fill-image.ts';
 import type { MountObserver } from '../mount/image-fs.ts';
 import { KeeperHandle } from '../mount/keeper-handle.ts';
 import { forgetDescriptors, keptDescriptors, keptKey } from '../mount/kept-descriptors.ts';
@@ -13,7 +15,7 @@ import type { MountStatus } from '../mount/mount-api.ts';
 import { isServed, listRecords, type MountRecord } from '../mount/mount-record.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
 import { cleanDead } from '../mount/recover.ts';
-import { ServedMount } from '../mount/serve.ts';
+import { type MountContext, ServedMount } from '../mount/serve.ts';
 import { Connections } from '../registry/connections.ts';
 import { daemonPaths } from '../store/paths.ts';
 import type { Log } from './log.ts';
@@ -52,6 +54,7 @@ export class Daemon {
   readonly #observer: MountObserver;
   readonly #bootstraps = new Map<string, WeakRef<Bootstrap>>();
   readonly #entries = new Set<Entry>();
+  readonly #fills = new Map<ListedFill, { readonly stop: AbortController; readonly ended: Promise<unknown> }>();
   #stopping = false;
 
   constructor({ state, log, observer, command }: DaemonOptions) {
@@ -88,6 +91,31 @@ export class Daemon {
   /** Limits and use of the cache directories. */
   caches(): readonly CacheDirectory[] {
     return this.#directories.list();
+  }
+
+  /** Brings all of an image into the cache, and resolves when it is there. @throws what fillImage throws */
+  async fill(request: FillRequest, signal: AbortSignal): Promise<FillResult> {
+    if (this.#stopping) throw new NaiadError('CANCELED', 'the daemon is stopping');
+    const { requestId, image } = request;
+    const listed = { requestId, image, bytes: 0, bytesTotal: 0, why: undefined };
+    const stop = new AbortController();
+    const onAbort = () => stop.abort(new NaiadError('CANCELED', 'who asked for it is gone'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    const onProgress = (progress: FillProgress) => void Object.assign(listed, progress);
+    const filling = fillImage(request, this.#context(), { signal: stop.signal, onProgress });
+    this.#fills.set(listed, { stop, ended: filling.catch(() => undefined) });
+    try {
+      return await filling;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#fills.delete(listed);
+    }
+  }
+
+  /** Images that are being brought. */
+  get fills(): readonly ListedFill[] {
+    return [...this.#fills.keys()];
   }
 
   /** What fetches for its mounts. */
@@ -183,8 +211,17 @@ export class Daemon {
   async stop(reason: NaiadError): Promise<void> {
     this.#stopping = true;
     for (const entry of this.#entries) entry.stop.abort(reason);
+    for (const { stop } of this.#fills.values()) stop.abort(reason);
+    await Promise.all([...this.#fills.values()].map(({ ended }) => ended));
     await Promise.all([...this.#entries].map(({ ended }) => ended));
     await this.#keeper[Symbol.asyncDispose]();
+  }
+
+  #context(): MountContext {
+    return {
+      ...{ state: this.state, directories: this.#directories, pool: this.#pool, keeper: this.#keeper },
+      ...{ observer: this.#observer, bootstraps: this.#bootstraps, connections: this.#connections },
+    };
   }
 
   #begin(
@@ -192,11 +229,7 @@ export class Daemon {
     why: readonly string[] = [],
     start = (mount: ServedMount, signal: AbortSignal) => mount.start(signal),
   ): Entry {
-    const context = {
-      ...{ state: this.state, directories: this.#directories, pool: this.#pool, keeper: this.#keeper },
-      ...{ observer: this.#observer, bootstraps: this.#bootstraps, connections: this.#connections },
-    };
-    const mount = new ServedMount(request, context, why);
+    const mount = new ServedMount(request, this.#context(), why);
     const stop = new AbortController();
     const ready = deferred<MountStatus>();
     const ended = this.#serve({ mount, start, signal: stop.signal }, () => {

@@ -6,6 +6,7 @@ import { NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
 import { formatTrace } from '../format/trace/trace.ts';
 import { containerFacts } from '../mount/container-facts.ts';
+import type { FillRequest } from '../mount/fill-image.ts';
 import type { DaemonStatus, RecordedAnswer } from '../mount/mount-api.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
 import { cleanStaleRuns } from '../mount/run-container.ts';
@@ -125,6 +126,8 @@ function routesOf({ daemon, metrics, status, stop }: Served): ReadonlyMap<string
     ['GET /v1/daemon', status],
     ['POST /v1/daemon/stop', () => stop.abort(new NaiadError('CANCELED', 'the daemon was asked to stop'))],
     ['POST /v1/daemon/handover', () => stop.abort(HANDOVER)],
+    ['GET /v1/fills', () => daemon.fills],
+    ['POST /v1/fills', ({ body, signal }) => daemon.fill(fillOf(body), signal)],
     ['GET /v1/mounts', () => daemon.list()],
     ['POST /v1/mounts', ({ body, signal }) => daemon.mount(requestOf(body), signal)],
     ['GET /v1/mounts/:id', ({ id }) => daemon.find(id).status()],
@@ -152,6 +155,15 @@ function requestOf(body: Call['body']): MountRequest {
     driver: (body.driver ?? 'auto') as MountRequest['driver'],
     readWrite: body.readWrite === true,
   };
+}
+
+/** @throws NaiadError USAGE where the body is no request. */
+function fillOf(body: Call['body']): FillRequest {
+  const [image, requestId] = [textOf(body, 'image'), textOf(body, 'requestId')];
+  if (image === undefined || requestId === undefined) {
+    throw new NaiadError('USAGE', 'what is to be fetched needs "image" and "requestId"');
+  }
+  return { ...(body as unknown as FillRequest), image, requestId };
 }
 
 function textOf(body: Call['body'], name: string): string | undefined {

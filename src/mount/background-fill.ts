@@ -23,7 +23,7 @@ export interface FillStatus {
   readonly state: 'off' | 'watching' | 'filling' | 'waiting' | 'complete' | 'stopped';
   readonly why: string;
   /** Of the present list of chunks. */
-  readonly progress?: Omit<PrefetchProgress, 'state' | 'why'>;
+  readonly progress?: Omit<PrefetchProgress, 'state' | 'why' | 'error'>;
 }
 
 export interface FillOptions {
@@ -56,7 +56,7 @@ export class BackgroundFill implements AsyncDisposable {
     const running = this.#prefetch?.progress;
     const { state, why } = this.#phase;
     if (!running) return { mode: this.#mode, state, why };
-    const { state: doing, why: reason, ...progress } = running;
+    const { state: doing, why: reason, error: _, ...progress } = running;
     const waits = doing === 'waiting';
     return {
       mode: this.#mode,

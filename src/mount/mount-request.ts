@@ -44,17 +44,10 @@ export function withoutSecrets(request: MountRequest): MountRequest {
 
 /** `request` with absolute paths and this process' environment. @throws NaiadError REFERENCE_INVALID, MOUNTPOINT_INVALID. */
 export function absoluteRequest(request: MountRequest): MountRequest {
-  const place = locate(request.image);
-  const image =
-    'directory' in place
-      ? { ...place, directory: resolve(place.directory) }
-      : 'file' in place
-        ? { ...place, file: resolve(place.file) }
-        : place;
   const size = process.env.NAIAD_CACHE_SIZE;
   return {
     ...request,
-    image: formatPlace(image),
+    image: absoluteImage(request.image),
     mountpoint: resolveMountpoint(request.mountpoint),
     upper: request.upper === undefined ? undefined : resolve(request.upper),
     recordTo: request.recordTo === undefined ? undefined : resolve(request.recordTo),
@@ -66,7 +59,14 @@ export function absoluteRequest(request: MountRequest): MountRequest {
   };
 }
 
-function absoluteRegistry(options: MountRequest['registry']): MountRequest['registry'] {
+/** A reference in which paths are absolute. @throws NaiadError REFERENCE_INVALID */
+export function absoluteImage(image: string): string {
+  const place = locate(image);
+  if ('directory' in place) return formatPlace({ ...place, directory: resolve(place.directory) });
+  return formatPlace('file' in place ? { ...place, file: resolve(place.file) } : place);
+}
+
+export function absoluteRegistry(options: MountRequest['registry']): MountRequest['registry'] {
   if (!options) return undefined;
   const { authFile, certsDir } = options;
   return {

@@ -11,6 +11,8 @@ export interface PrefetchProgress {
   /** `waiting`: the registry failed, and is asked again. `stopped`: given up, `why` tells. */
   readonly state: 'running' | 'waiting' | 'done' | 'stopped';
   readonly why: string | undefined;
+  /** What it was given up for. */
+  readonly error?: unknown;
   /** Chunks that were asked for so far and are settled, and their uncompressed bytes; what was there before is among them. */
   readonly chunks: number;
   readonly bytes: number;
@@ -53,7 +55,7 @@ export class Prefetch implements AsyncDisposable {
     if (Array.isArray(chunks)) this.#progress = { ...this.#progress, ...totalsOf(caches, chunks) };
     this.done = this.#run(chunks).then(
       () => this.#set({ state: 'done', why: undefined }),
-      (error) => this.#set({ state: 'stopped', why: error instanceof Error ? error.message : String(error) }),
+      (error) => this.#set({ state: 'stopped', why: error instanceof Error ? error.message : String(error), error }),
     );
   }
 
@@ -114,7 +116,7 @@ export class Prefetch implements AsyncDisposable {
     }
   }
 
-  #set(change: Pick<PrefetchProgress, 'state' | 'why'>): void {
+  #set(change: Pick<PrefetchProgress, 'state' | 'why' | 'error'>): void {
     this.#progress = { ...this.#progress, ...change };
   }
 }

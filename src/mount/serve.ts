@@ -11,8 +11,7 @@ import { holdFiles } from '../cache/hold.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
-import { type Connections, identityOf } from '../registry/connections.ts';
-import { findCredentialsIn } from '../registry/credentials.ts';
+import type { Connections } from '../registry/connections.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
 import { writeTrace } from '../trace/write-trace.ts';
@@ -24,6 +23,7 @@ import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
 import { monotonicMs } from './first-touches.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
+import { imageOptions } from './image-options.ts';
 import type { KeeperHandle } from './keeper-handle.ts';
 import { dropDescriptors, keepDescriptors, keptKey } from './kept-descriptors.ts';
 import type { FetchingStatus, MountStatus } from './mount-api.ts';
@@ -193,7 +193,7 @@ export class ServedMount {
 
   /** Image and caches. */
   async #open(reference: string, signal: AbortSignal, { keptFirst = false } = {}): Promise<ConvertedImage> {
-    const { platform, environment, cacheSizeMax, fetchDeadlineMs, registry } = this.#request;
+    const { cacheSizeMax, fetchDeadlineMs } = this.#request;
     const { cache } = this.#record;
     const directory = await this.#context.directories.open(cache, cacheSizeMax);
     this.#directory = directory;
@@ -202,17 +202,8 @@ export class ServedMount {
       onResolved: () => {
         this.#times.resolvedMs = performance.now() - this.#beganMs;
       },
-      metadataDir: metadataDir(cache),
       keptFirst,
-      bootstraps: this.#context.bootstraps,
-      registry: {
-        ...registry,
-        shared: { connections: this.#context.connections, identity: identityOf(environment ?? process.env) },
-        ...(environment && {
-          credentials: findCredentialsIn({ env: environment, authFile: registry?.authFile }),
-        }),
-      },
-      ...(platform !== undefined && { platform }),
+      ...imageOptions(this.#request, cache, this.#context),
     });
     this.#image = image;
     this.#times.bootstrapMs = performance.now() - this.#beganMs;

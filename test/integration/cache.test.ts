@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { VerifiedBlob } from '../../src/cache/verify.ts';
 import type { CacheListing } from '../../src/look/cache-listing.ts';
 import type { FillStatus } from '../../src/mount/background-fill.ts';
+import type { FillResult } from '../../src/mount/fill-image.ts';
 import type { MountStatus } from '../../src/mount/mount-api.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { type NaiadHome, naiadHome } from '../support/naiad.ts';
@@ -129,6 +130,25 @@ test('cache: pins keep an image; prune takes the rest', { ...needs }, async () =
   assert.equal((await list()).items.length, before);
   await naiad.run(['cache', 'prune', '--all']);
   assert.deepEqual((await list()).items, []);
+});
+
+test('cache: pin --fetch brings all of an image, and it stays', { ...needs }, async () => {
+  await naiad.run(['cache', 'prune', '--all']);
+  const { stdout } = await naiad.run(['cache', 'pin', '--fetch', image]);
+  assert.match(stdout, /^pinned .*: \d+ blobs, all [\d.]+ MB here; [\d.]+ MB fetched\n$/);
+  const { items } = await list();
+  assert.ok(items.length > 0);
+  // Chunks that the image does not use stay away.
+  assert.ok(items.every(({ pinned, chunks }) => pinned && chunks?.ready !== 0));
+  await naiad.run(['cache', 'prune', '--all']);
+  const again = await naiad.json<{ fetched: FillResult }>(['cache', 'pin', '--fetch', image]);
+  assert.equal(again.fetched.fetchedBytes, 0);
+  await using _mount = await naiad.mount(image, mountpoint);
+  await readAll(mountpoint);
+  assert.equal((await naiad.status(mountpoint)).counters.backend.bytes, 0);
+  await naiad.run(['cache', 'unpin', image]);
+  await naiad.run(['cache', 'pin', '--fetch', 'a'.repeat(64)], { okay: [2] });
+  await naiad.run(['cache', 'pin', '--fetch', `${image}-not`], { okay: [10] });
 });
 
 const cachedBytes = ({ devices }: MountStatus) => devices.reduce((sum, { bytes }) => sum + bytes, 0);
