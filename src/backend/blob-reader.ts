@@ -19,6 +19,14 @@ export interface BlobStream {
   distrust?(): boolean;
 }
 
+/** How a range is wanted, for sources that can be asked in more than one way. */
+export interface ReadHint {
+  /** Nobody waits for it. */
+  readonly background?: boolean;
+  /** From where the blob comes from itself, past mirrors and caches: what they gave was wrong, or did not come. */
+  readonly fromOrigin?: boolean;
+}
+
 export interface BlobReader {
   /** Says what this is, wrappers included: `retry(registry host/repo@sha256:…)`. */
   readonly name: string;
@@ -32,15 +40,20 @@ export interface BlobReader {
    * reads do not take time have none.
    * @throws TransientFailure when another attempt may work; NaiadError when none will
    */
-  open?(range: ByteRange, signal: AbortSignal): Promise<BlobStream>;
+  open?(range: ByteRange, signal: AbortSignal, hint?: ReadHint): Promise<BlobStream>;
 }
 
 /** One that gives streams. */
 export type StreamReader = BlobReader & Required<Pick<BlobReader, 'open'>>;
 
 /** A range as a stream, of any reader. @throws as `BlobReader.open`; SIZE_MISMATCH */
-export async function openStream(reader: BlobReader, range: ByteRange, signal: AbortSignal): Promise<BlobStream> {
-  if (reader.open) return await reader.open(range, signal);
+export async function openStream(
+  reader: BlobReader,
+  range: ByteRange,
+  signal: AbortSignal,
+  hint: ReadHint = {},
+): Promise<BlobStream> {
+  if (reader.open) return await reader.open(range, signal, hint);
   const bytes = await reader.readAt(range, signal);
   if (bytes.length !== range.size) {
     const what = `${bytes.length} bytes at ${range.offset}, expected ${range.size}`;

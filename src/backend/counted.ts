@@ -1,5 +1,5 @@
 // Counts what is really asked of a backend.
-import type { BlobReader, BlobStream, ByteRange } from './blob-reader.ts';
+import type { BlobReader, BlobStream } from './blob-reader.ts';
 
 export interface ReadCounters {
   requests: number;
@@ -15,7 +15,7 @@ export function newReadCounters(): ReadCounters {
 export function counted(reader: BlobReader, counters: ReadCounters): BlobReader {
   const open = reader.open?.bind(reader);
   return {
-    ...(open && { open: (range: ByteRange, signal: AbortSignal) => countedStream(open(range, signal), counters) }),
+    ...(open && { open: (...asked: Parameters<typeof open>) => countedStream(open(...asked), counters) }),
     name: `counted(${reader.name})`,
     async readAt(range, signal) {
       counters.requests++;

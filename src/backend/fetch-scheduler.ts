@@ -298,6 +298,7 @@ export class FetchScheduler {
       onEvent: (event) => {
         this.counters[event]++;
       },
+      isBackground: () => running.priority === 'background',
       hold: () => {
         if (running.priority !== 'background' || !this.#someoneWaits()) return undefined;
         return new Promise((resolve) => this.#released.push(resolve));

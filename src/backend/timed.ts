@@ -1,5 +1,5 @@
 // Measures what a backend takes to answer.
-import type { BlobReader, BlobStream, ByteRange } from './blob-reader.ts';
+import type { BlobReader, BlobStream } from './blob-reader.ts';
 
 /** Seconds and bytes of a read; undefined bytes when it failed. */
 export type OnRead = (seconds: number, bytes: number | undefined) => void;
@@ -8,7 +8,7 @@ export type OnRead = (seconds: number, bytes: number | undefined) => void;
 export function timed(reader: BlobReader, onRead: OnRead): BlobReader {
   const open = reader.open?.bind(reader);
   return {
-    ...(open && { open: (range: ByteRange, signal: AbortSignal) => timedStream(() => open(range, signal), onRead) }),
+    ...(open && { open: (...asked: Parameters<typeof open>) => timedStream(() => open(...asked), onRead) }),
     name: `timed(${reader.name})`,
     async readAt(range, signal) {
       const began = performance.now();

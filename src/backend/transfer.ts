@@ -40,6 +40,8 @@ export interface TransferHost {
   onAnswer(delayMs: number): void;
   onBytes(count: number): void;
   onEvent(event: 'stalls' | 'hedges' | 'retries' | 'wholeBlobs' | 'badUnits'): void;
+  /** True while nobody waits for what it brings. */
+  isBackground(): boolean;
   /** Holds a transfer back that nobody waits for while somebody waits for another; undefined when it may go on. */
   hold(): Promise<void> | undefined;
   /** While a transfer pauses between attempts it takes no place. */
@@ -79,7 +81,8 @@ export class Transfer {
     for (let attempt = 1; ; attempt++) {
       try {
         throwIfAborted(this.#host.signal);
-        await this.#attempt();
+        // What did not come the usual way is at its origin.
+        await this.#attempt(attempt % 2 === 0);
       } catch (error) {
         if (!(error instanceof TransientFailure)) return this.#giveUp(error);
         this.#lastFailure = error.failure;
@@ -119,7 +122,7 @@ export class Transfer {
   }
 
   /** One request, and others beside it when it stalls; ends when nothing is left or all of them have failed. */
-  async #attempt(): Promise<void> {
+  async #attempt(fromOrigin: boolean): Promise<void> {
     const running = new Set<AbortController>();
     let failure: { error: unknown } | undefined;
     const onAbort = () => {
@@ -127,10 +130,10 @@ export class Transfer {
     };
     this.#host.signal.addEventListener('abort', onAbort);
     let wake = () => {};
-    const start = () => {
+    const start = (beside = false) => {
       const controller = new AbortController();
       running.add(controller);
-      this.#stream(controller.signal)
+      this.#stream(controller.signal, fromOrigin || beside)
         .catch((error) => {
           failure = { error };
         })
@@ -148,7 +151,7 @@ export class Transfer {
         const size = running.size;
         await this.#windowOrEnd(ended, () => running.size < size);
         if (this.#left().length === 0 && !this.#drains) break;
-        if (running.size > 0) this.#watch(running, this.#received - before, start);
+        if (running.size > 0) this.#watch(running, this.#received - before, () => start(true));
       }
     } finally {
       this.#host.signal.removeEventListener('abort', onAbort);
@@ -192,14 +195,14 @@ export class Transfer {
     start();
   }
 
-  async #stream(signal: AbortSignal): Promise<void> {
+  async #stream(signal: AbortSignal, fromOrigin: boolean): Promise<void> {
     const left = this.#left().filter((job) => !this.#publishing.has(job));
     if (left.length === 0) return;
     const range = rangeOf(left.map(({ unit }) => unit));
     const { reader } = this.#host;
     this.#host.onRequest();
     const askedMs = performance.now();
-    const stream = await openStream(reader, range, signal);
+    const stream = await openStream(reader, range, signal, { background: this.#host.isBackground(), fromOrigin });
     this.#host.onAnswer(performance.now() - askedMs);
     const whole = stream.offset < range.offset;
     if (whole) {

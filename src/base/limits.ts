@@ -66,6 +66,8 @@ export const REGISTRY_RATE_MIN = 16 * KiB;
 export const REGISTRY_CONNECT_TIMEOUT_MS = 10_000;
 /** Without a byte in either direction for so long, a connection counts as dead. */
 export const REGISTRY_IDLE_TIMEOUT_MS = 30_000;
+/** Dragonfly has to find who has a blob, or to fetch the beginning itself; after so long the registry is asked. */
+export const DRAGONFLY_ANSWER_TIMEOUT_MS = 10_000;
 /** A registry checks and moves a large blob before it answers the last request of an upload. */
 export const REGISTRY_COMMIT_TIMEOUT_MS = 300_000;
 /** Of uploads in parts, where a registry refuses large bodies (ACR: about 20 MB). Each is held in memory. */

@@ -1,5 +1,5 @@
 // One attempt at a range of a blob, as a stream. Whoever asks tries again by itself and uses the bytes as they come.
-import type { BlobStream, ByteRange } from '../backend/blob-reader.ts';
+import type { BlobStream, ByteRange, ReadHint } from '../backend/blob-reader.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { type BlobName, blobCall } from './blobs.ts';
@@ -19,17 +19,20 @@ const STATUSES = [200, 206, 416];
 export async function openBlobRange(
   registry: Registry,
   name: BlobName & { readonly size: number | undefined },
-  address: SignedAddress,
-  range: ByteRange,
+  { address, range, hint }: { readonly address: SignedAddress; readonly range: ByteRange; readonly hint: ReadHint },
   signal: AbortSignal,
 ): Promise<BlobStream> {
-  const headers = { range: rangeHeader(range) };
-  const asked: Call = { ...blobCall(name, 'GET', signal), headers, whenLimited: 'fail' };
+  const { background = false, fromOrigin = false } = hint;
+  const asked: Call = {
+    ...{ ...blobCall(name, 'GET', signal), headers: { range: rangeHeader(range) }, whenLimited: 'fail' },
+    ...{ urgency: background ? 'background' : 'waited for', fromOrigin },
+  };
   const what = `${asked.what} at ${registry.host}`;
   const last = range.offset + range.size - 1;
   if (name.size !== undefined && last >= name.size) {
     throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${range.offset} to ${last} wanted of ${name.size}`);
   }
+  if (fromOrigin) address.drop();
   const kept = await fromKept(registry, asked, address);
   const response = kept ?? (await resolved(registry, asked, address));
   // Where we were sent, whoever sent us is answerable for.

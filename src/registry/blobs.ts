@@ -24,6 +24,7 @@ export function blobCall(name: BlobName, method: 'GET' | 'HEAD', signal: AbortSi
     actions: 'pull',
     what: `blob ${name.digest} of ${name.repository}`,
     notFound: 'BLOB_NOT_FOUND',
+    ...(method === 'GET' && { urgency: 'waited for' }),
     signal,
   };
 }

@@ -61,8 +61,8 @@ function keyOf(
   identity: string,
   configs: readonly HostConfig[] | undefined,
 ): string {
-  const { authFile, certsDir, plainHttp, insecureSkipVerify } = options;
-  const parts = [host, identity, authFile, certsDir, plainHttp, insecureSkipVerify, configs];
+  const { authFile, certsDir, plainHttp, insecureSkipVerify, dragonfly } = options;
+  const parts = [host, identity, authFile, certsDir, plainHttp, insecureSkipVerify, dragonfly, configs];
   // What identifies somebody may be secret.
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

@@ -12,6 +12,7 @@ import {
 } from '../base/limits.ts';
 import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
+import { DRAGONFLY_REGISTRY_HEADER, Dragonfly, dragonflyHeaders } from './dragonfly.ts';
 import type { Exchange, HttpRequest, HttpResponse } from './exchange.ts';
 import type { Capability, HostConfig } from './hosts-file.ts';
 import { throughNetwork } from './network.ts';
@@ -31,6 +32,8 @@ export interface EndpointOptions {
   readonly skipVerify: boolean;
   readonly credentials: CredentialSource;
   readonly secrets: Secrets;
+  /** A daemon that is asked for the contents of blobs first. */
+  readonly dragonfly: URL | undefined;
 }
 
 export class Endpoint implements AsyncDisposable {
@@ -41,6 +44,7 @@ export class Endpoint implements AsyncDisposable {
   readonly #pools = new Map<string, Dispatcher>();
   /** The same, found quickly. */
   readonly #poolsByOrigin = new Map<string, Dispatcher>();
+  readonly #dragonfly: Dragonfly | undefined;
   #restsUntilMs = 0;
   #distrustedUntilMs = 0;
 
@@ -50,18 +54,24 @@ export class Endpoint implements AsyncDisposable {
     this.isMirror = options.isMirror;
     const { host, url, credentials, secrets, config } = options;
     const own = config?.headers ?? {};
+    const dragonfly = options.dragonfly && new Dragonfly(options.dragonfly);
+    this.#dragonfly = dragonfly;
+    // A mirror of Dragonfly passes on what the registry asks, so it is the registry's credentials that it needs.
+    const isDragonfly = DRAGONFLY_REGISTRY_HEADER in own;
     const say = traceTo();
     const send: Exchange = async (request) => {
       request.onSent?.();
       // What is configured for this host, secrets may be among it, is for this host.
       const isOwn = request.url.origin === url.origin;
-      const headers = isOwn ? { ...own, ...request.headers } : request.headers;
-      const network = throughNetwork(this.#pool(request.url, isOwn ? tls : { ...tls, cert: [], key: [] }));
+      const told = isDragonfly && request.urgency ? dragonflyHeaders(request.urgency) : {};
+      const headers = isOwn ? { ...told, ...own, ...request.headers } : request.headers;
+      const direct = throughNetwork(this.#pool(request.url, isOwn ? tls : { ...tls, cert: [], key: [] }));
+      const network = isOwn && dragonfly ? dragonfly.before(direct) : direct;
       const next = say ? tracing(network, say) : network;
       return await rateLimitOf(request.url).send({ ...request, headers }, next);
     };
     this.authenticator = new Authenticator({
-      host: options.isMirror ? url.host : host,
+      host: options.isMirror && !isDragonfly ? url.host : host,
       origin: new URL(url.origin),
       ping: new URL(`${url.href}/`),
       credentials,
@@ -93,12 +103,21 @@ export class Endpoint implements AsyncDisposable {
     return performance.now() >= this.#distrustedUntilMs;
   }
 
-  /** Its bytes were wrong: others are asked before it. True when it was trusted until now, and there is another, as for mirrors. */
-  distrust(): boolean {
-    if (!this.isMirror) return false;
+  /**
+   * The bytes of an answer were wrong: others are asked before whoever gave them. True when that one was trusted until now, and there
+   * is another, as for mirrors and Dragonfly.
+   */
+  distrust(response: HttpResponse): boolean {
+    const fromDragonfly = this.#dragonfly?.distrust(response);
+    if (fromDragonfly !== undefined || !this.isMirror) return fromDragonfly ?? false;
     const before = this.isTrusted;
     this.#distrustedUntilMs = performance.now() + MIRROR_DISTRUST_MS;
     return before;
+  }
+
+  /** Hosts that gave wrong bytes lately: its own, or that of Dragonfly. */
+  get distrusted(): readonly string[] {
+    return [...(this.isTrusted ? [] : [this.url.host]), ...(this.#dragonfly?.distrusted ?? [])];
   }
 
   /** The address of a path of the API (`/v2/…`) here. A mirror is told which registry is meant. */
@@ -149,6 +168,7 @@ export class Endpoint implements AsyncDisposable {
   /** Ends idle connections at once and running requests with an error. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+    await this.#dragonfly?.[Symbol.asyncDispose]();
   }
 }
 

@@ -13,6 +13,9 @@ export interface RequestBody {
   open(): Uint8Array | AsyncIterable<Uint8Array>;
 }
 
+/** Whether somebody waits for the contents of a blob. */
+export type Urgency = 'waited for' | 'background';
+
 export interface HttpRequest {
   readonly method: Method;
   readonly url: URL;
@@ -28,6 +31,8 @@ export interface HttpRequest {
   readonly whenLimited?: 'wait' | 'fail';
   /** Called for every request that leaves because of this one. */
   readonly onSent?: (() => void) | undefined;
+  /** Of the contents of a blob, which Dragonfly may bring; undefined for all else, and where it must not. */
+  readonly urgency?: Urgency;
   /** How long the first byte of the answer may take once the request is sent. */
   readonly headersTimeoutMs?: number;
 }
@@ -45,6 +50,8 @@ export interface HttpResponse {
 export interface ResponseBody extends AsyncIterable<Uint8Array> {
   /** Nothing more comes: it has ended, broken off, or was given up. */
   readonly isOver: boolean;
+  /** It ended before all had come, and not because it was given up. */
+  readonly isBroken: boolean;
   /** Bytes so far. */
   readonly received: number;
   /** Calls when it is over; at once when it is already. */

@@ -7,16 +7,24 @@ import { TransientFailure } from '../base/transient.ts';
 import { displayUrl, type Exchange, type HttpRequest, type HttpResponse } from './exchange.ts';
 import { ReceivedBody } from './received-body.ts';
 
+/** How what is sent gets to where it goes. */
+interface Way {
+  readonly pool: Dispatcher;
+  readonly proxy: URL | undefined;
+  readonly idleMs: number;
+}
+
 /**
  * Sends requests as they are: nothing is followed, retried or added but a name of ours. An answer that does not begin, or
- * stops coming, for `idleMs` is a failure.
+ * stops coming, for `idleMs` is a failure. To `proxy` they go by their whole address, also those that are for TLS.
  */
-export function throughNetwork(pool: Dispatcher, idleMs = REGISTRY_IDLE_TIMEOUT_MS): Exchange {
+export function throughNetwork(pool: Dispatcher, idleMs = REGISTRY_IDLE_TIMEOUT_MS, proxy?: URL): Exchange {
+  const way = { pool, proxy, idleMs };
   return async (given) => {
     const request = { headersTimeoutMs: idleMs, ...given };
     try {
       throwIfAborted(request.signal);
-      return await new Promise<HttpResponse>((resolve, reject) => dispatch(pool, request, idleMs, resolve, reject));
+      return await new Promise<HttpResponse>((resolve, reject) => dispatch(way, request, resolve, reject));
     } catch (error) {
       throw networkFailure(error, request);
     }
@@ -24,9 +32,8 @@ export function throughNetwork(pool: Dispatcher, idleMs = REGISTRY_IDLE_TIMEOUT_
 }
 
 function dispatch(
-  pool: Dispatcher,
+  { pool, proxy, idleMs }: Way,
   request: HttpRequest & { readonly headersTimeoutMs: number },
-  bodyTimeout: number,
   resolve: (response: HttpResponse) => void,
   reject: (error: unknown) => void,
 ): void {
@@ -43,14 +50,14 @@ function dispatch(
   pool.dispatch(
     {
       ...{
-        origin: url.origin,
-        path: `${url.pathname}${url.search}`,
+        origin: (proxy ?? url).origin,
+        path: proxy ? url.href : `${url.pathname}${url.search}`,
         method: request.method,
         headers: headersOf(request),
       },
       body: request.body ? (request.body.open() as Uint8Array) : null,
       headersTimeout: request.headersTimeoutMs,
-      bodyTimeout,
+      bodyTimeout: idleMs,
     },
     {
       onRequestStart(started) {

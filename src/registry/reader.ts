@@ -1,5 +1,5 @@
 // A blob in a registry as a BlobReader.
-import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
+import type { BlobReader, ByteRange, ReadHint } from '../backend/blob-reader.ts';
 import { openBlobRange } from './blob-stream.ts';
 import { readBlobRange } from './blobs.ts';
 import { SignedAddress } from './signed-address.ts';
@@ -15,6 +15,7 @@ export function registryReader(
   return {
     name: `${registry.host}/${blob.repository}@${blob.digest}`,
     readAt: (range: ByteRange, signal?: AbortSignal) => readBlobRange(registry, name, range, signal),
-    open: (range: ByteRange, signal: AbortSignal) => openBlobRange(registry, name, address, range, signal),
+    open: (range: ByteRange, signal: AbortSignal, hint: ReadHint = {}) =>
+      openBlobRange(registry, name, { address, range, hint }, signal),
   };
 }

@@ -34,6 +34,10 @@ export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
     return this.#over;
   }
 
+  get isBroken(): boolean {
+    return this.#error !== undefined;
+  }
+
   get received(): number {
     return this.#received;
   }

@@ -4,6 +4,7 @@ import { NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { apiHost } from '../format/oci/reference.ts';
 import { type CredentialSource, findCredentialsIn } from './credentials.ts';
+import { dragonflyAddress } from './dragonfly.ts';
 import { Endpoint, type EndpointOptions } from './endpoint.ts';
 import { discard, type HttpRequest, type HttpResponse } from './exchange.ts';
 import type { Capability, HostConfig } from './hosts-file.ts';
@@ -21,6 +22,28 @@ export interface ConnectionOptions {
   readonly plainHttp?: boolean | undefined;
   /** Certificates are not checked. */
   readonly insecureSkipVerify?: boolean | undefined;
+  /** Address of a Dragonfly daemon that contents of blobs are asked of first: `http://127.0.0.1:4001`. */
+  readonly dragonfly?: string | undefined;
+}
+
+/** What is asked, and of whom. */
+interface Ask {
+  /** Below `/v2`, or an address that the registry gave. */
+  readonly path: string | URL;
+  readonly capability: Capability;
+  /** Of the registry itself. */
+  readonly fromOrigin?: boolean | undefined;
+}
+
+/** What is pushed goes to one place; what is read is asked of those who are well first. */
+function orderOf(
+  all: readonly Endpoint[],
+  first: Endpoint,
+  { capability, fromOrigin }: Pick<Ask, 'capability' | 'fromOrigin'>,
+): readonly Endpoint[] {
+  if (capability === 'push') return [first];
+  if (fromOrigin) return all.slice(-1);
+  return [...all].sort((a, b) => rank(a) - rank(b));
 }
 
 export class Routing implements AsyncDisposable {
@@ -60,7 +83,7 @@ export class Routing implements AsyncDisposable {
    * Sends to the first endpoint that is able and well, or to the one whose address `path` is. A refusal of any but the last
    * is not the answer yet.
    */
-  async send(path: string | URL, capability: Capability, request: (url: URL) => HttpRequest): Promise<HttpResponse> {
+  async send({ path, capability, fromOrigin }: Ask, request: (url: URL) => HttpRequest): Promise<HttpResponse> {
     const all = this.endpoints.filter((endpoint) => endpoint.can(capability));
     const [first] = all;
     if (!first) {
@@ -70,8 +93,7 @@ export class Routing implements AsyncDisposable {
       const owner = all.find(({ url }) => url.origin === path.origin) ?? first;
       return this.#note(await owner.send(request(path)), owner);
     }
-    // What is pushed goes to one place.
-    const order = capability === 'push' ? [first] : [...all].sort((a, b) => rank(a) - rank(b));
+    const order = orderOf(all, first, { capability, fromOrigin });
     for (const [at, endpoint] of order.entries()) {
       const isLast = at === order.length - 1;
       try {
@@ -113,7 +135,7 @@ interface EndpointPlace {
 }
 
 function endpointOptions({ host, options, secrets, config, isLast }: EndpointPlace): EndpointOptions {
-  const { plainHttp, insecureSkipVerify = false, authFile } = options;
+  const { plainHttp, insecureSkipVerify = false, authFile, dragonfly } = options;
   const own = new URL(`https://${apiHost(host)}/v2`);
   const hasCertificates =
     config !== undefined && config.url === undefined && config.ca.length + config.client.length > 0;
@@ -122,5 +144,8 @@ function endpointOptions({ host, options, secrets, config, isLast }: EndpointPla
   if (isLast && plainHttp) url.protocol = 'http:';
   const credentials = options.credentials ?? findCredentialsIn({ authFile });
   const isMirror = url.host !== own.host && !isLast;
-  return { host, url, config, credentials, isMirror, skipVerify: insecureSkipVerify, secrets };
+  return {
+    ...{ host, url, config, credentials, isMirror, skipVerify: insecureSkipVerify, secrets },
+    dragonfly: isLast && dragonfly ? dragonflyAddress(dragonfly) : undefined,
+  };
 }

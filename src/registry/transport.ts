@@ -6,7 +6,7 @@ import { REGISTRY_RATE_MIN, REGISTRY_READ_DEADLINE_MS } from '../base/limits.ts'
 import { TransientFailure } from '../base/transient.ts';
 import { refusal } from './api-errors.ts';
 import { type Connections, ownRouting, type RoutingLease } from './connections.ts';
-import { discard, type HttpResponse, type Method, type RequestBody } from './exchange.ts';
+import { discard, type HttpResponse, type Method, type RequestBody, type Urgency } from './exchange.ts';
 import type { Capability } from './hosts-file.ts';
 import { networkFailure } from './network.ts';
 import type { Quota } from './rate-limit.ts';
@@ -55,6 +55,10 @@ export interface Call {
   readonly capability?: Capability;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: RequestBody;
+  /** Of the contents of a blob. */
+  readonly urgency?: Urgency;
+  /** Past mirrors and Dragonfly. */
+  readonly fromOrigin?: boolean;
   readonly redirect?: 'manual';
   /** `fail` for callers that pause by themselves. */
   readonly whenLimited?: 'fail';
@@ -119,7 +123,8 @@ export class Registry implements AsyncDisposable {
     const onSent = () => {
       this.stats.requests++;
     };
-    return await (await this.#route()).send(call.path, capability, (url) => ({
+    const { urgency, fromOrigin } = call;
+    return await (await this.#route()).send({ path: call.path, capability, fromOrigin }, (url) => ({
       method: call.method,
       url,
       headers: call.headers ?? {},
@@ -127,6 +132,7 @@ export class Registry implements AsyncDisposable {
       onSent,
       signal: call.signal,
       ...(call.body ? { body: call.body } : {}),
+      ...(urgency && !fromOrigin ? { urgency } : {}),
       ...(call.redirect ? { redirect: call.redirect } : {}),
       ...(call.whenLimited ? { whenLimited: call.whenLimited } : {}),
       ...(call.headersTimeoutMs ? { headersTimeoutMs: call.headersTimeoutMs } : {}),
@@ -190,12 +196,12 @@ export class Registry implements AsyncDisposable {
    * request goes elsewhere.
    */
   distrust(response: HttpResponse): boolean {
-    return this.#routing?.of(response)?.distrust() ?? false;
+    return this.#routing?.of(response)?.distrust(response) ?? false;
   }
 
-  /** Hosts of mirrors that gave wrong bytes lately. */
+  /** Hosts of mirrors and of Dragonfly that gave wrong bytes lately. */
   get distrusted(): string[] {
-    return (this.#routing?.endpoints ?? []).filter(({ isTrusted }) => !isTrusted).map(({ url }) => url.host);
+    return (this.#routing?.endpoints ?? []).flatMap(({ distrusted }) => distrusted);
   }
 
   /** What an unexpected answer means. */
