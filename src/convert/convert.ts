@@ -256,7 +256,7 @@ class Run {
 
   #countRead(index: number, bytes: number): void {
     this.#storedSizes[index] = (this.#storedSizes[index] as number) + bytes;
-    watchHeap(this.#tree.nodeLimit < SMALL_TREE_NODES && this.#options.chunkSize <= CHUNK_SIZE_DEFAULT);
+    watchHeap(this.#tree.nodeLimit < SMALL_TREE_NODES && this.#options.chunkSize <= CHUNK_SIZE_DEFAULT, bytes);
     this.#progress('converting');
   }
 

@@ -2,6 +2,7 @@
 // the heap: what V8's own threads take for compiling and collecting is missing where chunks are compressed.
 import { getHeapSpaceStatistics, getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { MiB } from '../base/units.ts';
+import { createCollector } from '../codec/collect.ts';
 
 /**
  * Bytecode a function runs before it is worth optimizing; V8's own value is 132 KiB. Measured over a Debian image on two
@@ -19,9 +20,13 @@ const GARBAGE_PERCENT_LARGE = 200;
 /** And in bytes: a multiple of much would be too much. */
 const GARBAGE_SIZE_MAX = 64 * MiB;
 /** New objects are moved out of the way twice at this size of their space; V8 would double it, and fill it with garbage. */
-const NEW_SPACE_SIZE_MAX = 16 * MiB;
+const NEW_SPACE_SIZE_MAX = 8 * MiB;
+
+/** Stored bytes read between two collections of young objects: their decompressed pieces would wait for 60 MiB of them. */
+const READ_SIZE_MAX_LARGE = 2 * MiB;
 
 let percent = 0;
+let collectRead: ((bytes: number) => void) | undefined;
 let newSpaceIsCapped = true;
 
 /** Call before the converter is loaded: functions get the budget when they are first compiled. */
@@ -34,11 +39,15 @@ export function tuneEngine(): void {
 }
 
 /**
- * Call now and then while a tuned conversion runs; takes microseconds. Keeps garbage in bounds once the image is not `small`
- * any more: as far as V8 tells, buffers that wait to be collected are alive.
+ * Call for every `read` bytes of a layer while a tuned conversion runs; takes microseconds. Keeps garbage in bounds once the
+ * image is not `small` any more: as far as V8 tells, buffers that wait to be collected are alive.
  */
-export function watchHeap(small: boolean): void {
+export function watchHeap(small: boolean, read: number): void {
   if (percent === 0) return;
+  if (!small) {
+    collectRead ??= createCollector(READ_SIZE_MAX_LARGE);
+    collectRead(read);
+  }
   const { used_heap_size: heap, external_memory: buffers } = getHeapStatistics();
   const bounded = Math.min(GARBAGE_PERCENT_LARGE, Math.ceil((GARBAGE_SIZE_MAX / (heap + buffers)) * 100));
   setPercent(small ? GARBAGE_PERCENT : bounded);
