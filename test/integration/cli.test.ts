@@ -69,16 +69,18 @@ test('help and version are answers: on stdout, with nothing on stderr', async ()
 });
 
 /** Answers a connection with nothing, so that whoever asks it waits. */
-async function silentServer(): Promise<{ port: number } & AsyncDisposable> {
+async function silentServer(): Promise<{ port: number; connected: Promise<unknown> } & AsyncDisposable> {
   const server = createServer(() => {});
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const sockets = new Set<import('node:net').Socket>();
   server.on('connection', (socket) => sockets.add(socket.on('error', () => {})));
+  const connected = once(server, 'connection');
   const address = server.address();
   assert.ok(address && typeof address === 'object');
   return {
     port: address.port,
+    connected,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();
@@ -99,8 +101,10 @@ for (const { signal, exit } of [
     child.stderr.setEncoding('utf8').on('data', (piece: string) => {
       stderr += piece;
     });
-    setTimeout(() => child.kill(signal), 700);
-    const [code] = await once(child, 'close');
+    const closed = once(child, 'close');
+    await server.connected;
+    child.kill(signal);
+    const [code] = await closed;
     assert.equal(code, exit, stderr);
     assert.equal(stderr, `error[CANCELED]: interrupted by ${signal}\n`);
   });
