@@ -36,7 +36,7 @@ import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { recordedTrace } from './recorded-trace.ts';
 import { cleanDead } from './recover.ts';
 import { slowReasons } from './slow-reasons.ts';
-import { type TraceUse, useTrace } from './trace-source.ts';
+import { TraceLookup, type TraceUse } from './trace-source.ts';
 import { unmount } from './unmount.ts';
 
 /** What the mounts of a process share. */
@@ -70,8 +70,7 @@ export class ServedMount {
   #directory: AsyncDisposable | undefined;
   #metadata: Disposable | undefined;
   #fill: BackgroundFill | undefined;
-  readonly #ending = new AbortController();
-  /** What a trace says to fetch first; looked for while it is mounted. */
+  readonly #traceLookup: TraceLookup;
   #traceUse: Promise<TraceUse> = Promise.resolve({});
   #driverMount: DriverMount | undefined;
   #spool: Spool | undefined;
@@ -90,6 +89,7 @@ export class ServedMount {
   constructor(request: MountRequest, context: MountContext, why: readonly string[] = []) {
     const { mountpoint } = request;
     this.#request = request;
+    this.#traceLookup = new TraceLookup(request);
     this.#context = context;
     this.#record = {
       version: 1,
@@ -199,7 +199,8 @@ export class ServedMount {
     this.#directory = directory;
     const image = await openConvertedImage(reference, {
       signal,
-      onResolved: () => {
+      onResolved: (source, manifestDigest) => {
+        this.#traceLookup.begin({ source, manifestDigest });
         this.#times.resolvedMs = performance.now() - this.#beganMs;
       },
       keptFirst,
@@ -222,19 +223,10 @@ export class ServedMount {
       host: image.host,
     });
     throwIfAborted(signal);
-    this.#lookForTrace(AbortSignal.any([signal, this.#ending.signal]));
+    const isHere = this.fs.coverage().every(({ chunks, chunksTotal }) => chunks === chunksTotal);
+    const devices = this.fs.caches.map(({ device }) => device);
+    this.#traceUse = this.#traceLookup.use({ bootstrap, devices }, { isHere });
     return image;
-  }
-
-  /** Not for what is here already, nor where nothing is to be fetched early. */
-  #lookForTrace(signal: AbortSignal): void {
-    const { fs, image } = this;
-    const { prefetch, prefetchTrace } = this.#request;
-    const isHere = fs.coverage().every(({ chunks, chunksTotal }) => chunks === chunksTotal);
-    if (prefetch === 'none' || (isHere && prefetchTrace === undefined)) return;
-    const devices = fs.caches.map(({ device }) => device);
-    this.#traceUse = useTrace(this.#request, image, { bootstrap: image.bootstrap, devices }, signal);
-    this.#traceUse.catch(() => undefined); // Whoever waits for it hears of it.
   }
 
   /** Has the keeper hold what a successor needs. That it cannot is no reason not to mount. */
@@ -355,8 +347,7 @@ export class ServedMount {
   }
 
   async #endFill(): Promise<void> {
-    this.#ending.abort(new NaiadError('CANCELED', 'the mount has ended'));
-    await this.#traceUse.catch(() => undefined);
+    await this.#traceLookup[Symbol.asyncDispose]();
     await this.#fill?.[Symbol.asyncDispose]();
   }
 

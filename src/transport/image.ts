@@ -51,7 +51,7 @@ export interface OpenImageOptions extends OpenOptions {
   /** `os/architecture[/variant]`, to choose from an index. */
   readonly platform?: string | undefined;
   /** Called when the manifest is here. */
-  readonly onResolved?: (() => void) | undefined;
+  readonly onResolved?: ((source: ImageSource, manifestDigest: string) => void) | undefined;
   /** Does not parse the bootstrap: whoever asks for it gets its errors. For checking. */
   readonly lenient?: boolean;
   /** Where configs and bootstrap layers of registries are kept, and looked for before they are fetched. */
@@ -102,7 +102,7 @@ async function openFromSource(
 ): Promise<ConvertedImage> {
   const { signal, platform } = options;
   const { root, raw, manifest } = await resolveImage(source, { platform, converted: 'prefer', signal });
-  options.onResolved?.();
+  options.onResolved?.(source, raw.digest);
   const layer = bootstrapLayer(manifest);
   if (!layer) {
     throw new NaiadError('NOT_CONVERTED', `${source.name}: this is an ordinary image`, {

@@ -11,9 +11,10 @@ import { openDevices } from '../../src/backend/devices.ts';
 import { formatTrace, parseTraceFile, type Trace } from '../../src/format/trace/trace.ts';
 import type { FetchRequest } from '../../src/mount/fetch-request.ts';
 import type { MountStatus } from '../../src/mount/mount-api.ts';
-import { useTrace } from '../../src/mount/trace-source.ts';
+import { TraceLookup } from '../../src/mount/trace-source.ts';
 import { startRegistry } from '../../src/registry-server/start.ts';
 import { openConvertedImage } from '../../src/transport/image.ts';
+import type { ImageSource } from '../../src/transport/transport.ts';
 import { type NaiadHome, naiadHome } from '../support/naiad.ts';
 import { every, fuse, program, root } from '../support/requires.ts';
 import { dockerRegistry, startDockerRegistry } from '../support/servers.ts';
@@ -109,10 +110,12 @@ const BROKEN: readonly { readonly name: string; readonly bytes: () => Uint8Array
 
 /** What a mount with these options makes of traces, without mounting. */
 async function used(image: string, request: FetchRequest): Promise<{ why: string; chunks: number }> {
-  await using opened = await openConvertedImage(image);
+  await using lookup = new TraceLookup(request);
+  const onResolved = (source: ImageSource, manifestDigest: string) => lookup.begin({ source, manifestDigest });
+  await using opened = await openConvertedImage(image, { onResolved });
   const { bootstrap } = opened;
   const devices = await openDevices(bootstrap, (blobId) => opened.blobReader(blobId));
-  const { why = '', source } = await useTrace(request, opened, { bootstrap, devices }, new AbortController().signal);
+  const { why = '', source } = await lookup.use({ bootstrap, devices }, { isHere: false });
   return { why, chunks: [...(source?.chunks ?? [])].length };
 }
 
