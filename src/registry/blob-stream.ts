@@ -4,6 +4,7 @@ import { hasCode, NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { type BlobName, blobCall } from './blobs.ts';
 import { discard, type HttpResponse, headerOf } from './exchange.ts';
+import { letGo } from './let-go.ts';
 import { networkFailure } from './network.ts';
 import { checkContentRange, rangeHeader } from './ranges.ts';
 import type { SignedAddress } from './signed-address.ts';
@@ -92,6 +93,7 @@ async function* piecesOf(registry: Registry, response: HttpResponse, signal: Abo
     for await (const piece of response.body) {
       registry.stats.bytesReceived += piece.length;
       yield piece;
+      letGo(piece.length);
     }
   } catch (error) {
     const failure = networkFailure(error, { method: 'GET', url: response.url, signal });
