@@ -131,6 +131,8 @@ export class FetchScheduler {
   readonly #order: Record<Priority, Job[]> = { demand: [], hot: [], background: [] };
   readonly #running = new Set<RunningTransfer>();
   #released: (() => void)[] = [];
+  /** Of transfers that could not even connect. */
+  readonly #unreachable = new Set<() => void>();
 
   constructor(options: FetchSchedulerOptions = {}) {
     this.#options = options;
@@ -290,7 +292,14 @@ export class FetchScheduler {
       onRequest: () => {
         this.counters[running.priority].requests++;
       },
-      onAnswer: (delayMs) => this.link.answered(delayMs),
+      onAnswer: (delayMs) => {
+        this.link.answered(delayMs);
+        for (const listener of this.#unreachable) listener();
+      },
+      onReachable: (listener) => {
+        this.#unreachable.add(listener);
+        return () => this.#unreachable.delete(listener);
+      },
       onBytes: (count) => {
         this.counters[running.priority].bytes += count;
         this.link.arrived(count);

@@ -44,6 +44,8 @@ export interface TransferHost {
   isBackground(): boolean;
   /** Holds a transfer back that nobody waits for while somebody waits for another; undefined when it may go on. */
   hold(): Promise<void> | undefined;
+  /** Calls once the source answers anybody, unless it is taken back before. */
+  onReachable(listener: () => void): () => void;
   /** While a transfer pauses between attempts it takes no place. */
   pausing(paused: boolean): void;
 }
@@ -111,13 +113,16 @@ export class Transfer {
     if (performance.now() + ms - this.#progressMs > deadlineMs) return false;
     this.#host.onEvent('retries');
     this.#host.pausing(true);
-    try {
-      await sleep(ms, undefined, { signal });
-    } catch {
-      // Closed: the next attempt says so.
-    } finally {
-      this.#host.pausing(false);
-    }
+    const over = new AbortController();
+    const end = () => over.abort();
+    signal.addEventListener('abort', end, { once: true });
+    // Where another one gets through, so does this one.
+    const takeBack = failure.unreachable ? this.#host.onReachable(end) : undefined;
+    // Closed: the next attempt says so.
+    await sleep(signal.aborted ? 0 : ms, undefined, { signal: over.signal }).catch(() => undefined);
+    takeBack?.();
+    signal.removeEventListener('abort', end);
+    this.#host.pausing(false);
     return true;
   }
 

@@ -111,6 +111,9 @@ const TRANSIENT = new Set([
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
 ]);
 
+/** Of those, the ones without a connection. */
+const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT']);
+
 /** What the user can do about a failure, once attempts are used up or when none would help. */
 const HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
   [/^ECONNREFUSED$/, 'Is the registry running, and are host and port right?'],
@@ -162,7 +165,7 @@ export function networkFailure(error: unknown, request: Pick<HttpRequest, 'url' 
     ...(hint ? { hint } : {}),
     cause: error,
   });
-  return TRANSIENT.has(code) ? new TransientFailure(failure) : failure;
+  return TRANSIENT.has(code) ? new TransientFailure(failure, undefined, UNREACHABLE.has(code)) : failure;
 }
 
 function reasonOf(code: string): string {

@@ -222,6 +222,25 @@ test('scheduler: failures of the moment are tried again from where they broke, a
   assert.equal(scheduler.counters.retries, 2);
 });
 
+test('scheduler: who could not connect goes on as soon as anybody gets through; other failures wait on', async () => {
+  const scheduler = new FetchScheduler({ retryDelayMs: 60_000, deadlineMs: 120_000 });
+  const failing = (unreachable: boolean) =>
+    scripted((range, signal, request) => {
+      if (request > 1) return whole(range, signal, request);
+      throw new TransientFailure(new NaiadError('REGISTRY_UNAVAILABLE', 'once'), undefined, unreachable);
+    });
+  const [down, sick, well] = [failing(true), failing(false), scripted(whole)];
+  const waiting = ask(scheduler, down.target, unitAt(0));
+  ask(scheduler, sick.target, unitAt(0)).catch(() => undefined);
+  while (scheduler.counters.retries < 2) await sleep(1);
+  assert.deepEqual([down.requests.length, sick.requests.length], [1, 1]);
+  await ask(scheduler, well.target, unitAt(0));
+  await waiting;
+  assert.deepEqual([down.requests.length, sick.requests.length], [2, 1]);
+  sick.abort.abort(new NaiadError('CANCELED', 'over'));
+  await idle(scheduler);
+});
+
 test('scheduler: what never comes is given up after the deadline, with the reason', async () => {
   const scheduler = new FetchScheduler({ ...QUICK, deadlineMs: 60 });
   const down = scripted(() => {
