@@ -9,6 +9,10 @@ export function registryFlags<T>(parser: Argv<T>) {
     .option('certs-dir', { type: 'string', describe: 'Directory with HOST/hosts.toml and HOST/*.crt' })
     .option('plain-http', { type: 'boolean', describe: 'Speak to registries without TLS' })
     .option('insecure-skip-verify', { type: 'boolean', describe: 'Do not check certificates' })
+    .option('tls-verify', {
+      type: 'boolean',
+      describe: '--tls-verify=false: no certificate is checked, and none needed',
+    })
     .option('dragonfly', {
       type: 'string',
       requiresArg: true,
@@ -21,6 +25,7 @@ export interface RegistryFlags {
   readonly 'certs-dir': string | undefined;
   readonly 'plain-http': boolean | undefined;
   readonly 'insecure-skip-verify': boolean | undefined;
+  readonly 'tls-verify': boolean | undefined;
   readonly dragonfly: string | undefined;
 }
 
@@ -35,11 +40,54 @@ export function readRegistryFlags(flags: RegistryFlags): {
   readonly authFile: string | undefined;
 } {
   const registry = {
-    authFile: flags.authfile,
-    certsDir: flags['certs-dir'],
-    plainHttp: flags['plain-http'],
-    insecureSkipVerify: flags['insecure-skip-verify'],
+    ...waysOf(flags),
+    insecureSkipVerify: flags['insecure-skip-verify'] || flags['tls-verify'] === false || undefined,
     dragonfly: flags.dragonfly ?? (process.env.NAIAD_DRAGONFLY || undefined),
   };
   return { registry, authFile: registry.authFile };
+}
+
+function waysOf(flags: Pick<RegistryFlags, 'authfile' | 'certs-dir' | 'plain-http' | 'tls-verify'>): RegistryOptions {
+  return {
+    authFile: flags.authfile,
+    certsDir: flags['certs-dir'],
+    plainHttp: flags['plain-http'],
+    plainHttpFallback: flags['tls-verify'] === false || undefined,
+  };
+}
+
+/** For commands that read from one place and write to another: the options above for both, and those of one of them. */
+export function sourceTargetFlags<T>(parser: Argv<T>) {
+  return registryFlags(parser)
+    .option('src-authfile', { type: 'string', describe: '--authfile of the source' })
+    .option('src-certs-dir', { type: 'string', describe: '--certs-dir of the source' })
+    .option('src-plain-http', { type: 'boolean', describe: '--plain-http of the source' })
+    .option('src-tls-verify', { type: 'boolean', describe: '--tls-verify of the source' })
+    .option('dest-authfile', { type: 'string', describe: '--authfile of the target' })
+    .option('dest-certs-dir', { type: 'string', describe: '--certs-dir of the target' })
+    .option('dest-plain-http', { type: 'boolean', describe: '--plain-http of the target' })
+    .option('dest-tls-verify', { type: 'boolean', describe: '--tls-verify of the target' });
+}
+
+type Side = 'src' | 'dest';
+type SideFlags = {
+  readonly [Name in `${Side}-${'authfile' | 'certs-dir'}`]: string | undefined;
+} & {
+  readonly [Name in `${Side}-${'plain-http' | 'tls-verify'}`]: boolean | undefined;
+};
+
+/** How each of the two is reached. */
+export function readSourceTargetFlags(flags: RegistryFlags & SideFlags): {
+  readonly source: RegistryOptions;
+  readonly target: RegistryOptions;
+} {
+  const of = (side: Side) =>
+    readRegistryFlags({
+      ...flags,
+      authfile: flags[`${side}-authfile`] ?? flags.authfile,
+      'certs-dir': flags[`${side}-certs-dir`] ?? flags['certs-dir'],
+      'plain-http': flags[`${side}-plain-http`] ?? flags['plain-http'],
+      'tls-verify': flags[`${side}-tls-verify`] ?? flags['tls-verify'],
+    }).registry;
+  return { source: of('src'), target: of('dest') };
 }

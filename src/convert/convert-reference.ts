@@ -11,6 +11,8 @@ export interface ReferenceOptions extends BuildOptions {
   readonly platform?: string | undefined;
   /** How registries are reached. */
   readonly registry?: OpenOptions['registry'];
+  /** How that of the target is, when otherwise. */
+  readonly targetRegistry?: OpenOptions['registry'];
 }
 
 export interface ReferenceReport extends ConvertReport {
@@ -30,9 +32,10 @@ export async function convertReference(
   hooks: ConvertHooks,
 ): Promise<ReferenceReport> {
   checkBuildOptions(options);
-  const { platform, registry } = options;
+  const { platform, registry, targetRegistry = registry } = options;
   const { signal } = hooks;
   const opening = { signal, ...(registry ? { registry } : {}) };
+  const targetOpening = { signal, ...(targetRegistry ? { registry: targetRegistry } : {}) };
   const place = locate(from);
   if (formatPlace(place) === formatPlace(locate(to))) {
     throw new NaiadError('USAGE', `${from} is source and target`, {
@@ -41,13 +44,13 @@ export async function convertReference(
   }
   if (place.transport === 'dir') {
     const input = directoryInput(place.root, { platform, signal });
-    await using target = await openTarget(to, opening);
+    await using target = await openTarget(to, targetOpening);
     const report = await convert(input, target, options, hooks);
     return { source: formatPlace(place), target: target.name, ...report };
   }
   await using source = await openSource(place, opening);
   const input = await imageInput(source, { platform, signal });
-  await using target = await openTarget(to, opening);
+  await using target = await openTarget(to, targetOpening);
   const report = await convert(input, target, options, hooks);
   return { source: source.name, target: target.name, ...report };
 }

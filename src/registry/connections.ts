@@ -61,8 +61,9 @@ function keyOf(
   identity: string,
   configs: readonly HostConfig[] | undefined,
 ): string {
-  const { authFile, certsDir, plainHttp, insecureSkipVerify, dragonfly } = options;
-  const parts = [host, identity, authFile, certsDir, plainHttp, insecureSkipVerify, dragonfly, configs];
+  const { authFile, certsDir, plainHttp, insecureSkipVerify, plainHttpFallback, dragonfly } = options;
+  const ways = [authFile, certsDir, plainHttp, insecureSkipVerify, plainHttpFallback, dragonfly];
+  const parts = [host, identity, ...ways, configs];
   // What identifies somebody may be secret.
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

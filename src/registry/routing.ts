@@ -1,6 +1,7 @@
 // Which endpoint answers a request: mirrors in the order they are configured, the registry itself last. One that fails is
 // passed over, left alone for a while, and tried again.
 import { NaiadError } from '../base/errors.ts';
+import { REGISTRY_CONNECT_TIMEOUT_MS } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { apiHost } from '../format/oci/reference.ts';
 import { type CredentialSource, findCredentialsIn } from './credentials.ts';
@@ -8,8 +9,10 @@ import { dragonflyAddress } from './dragonfly.ts';
 import { Endpoint, type EndpointOptions } from './endpoint.ts';
 import { discard, type HttpRequest, type HttpResponse } from './exchange.ts';
 import type { Capability, HostConfig } from './hosts-file.ts';
+import { proxyFor } from './proxy.ts';
 import { Secrets } from './redact.ts';
 import { isLoopback } from './redirect.ts';
+import { speaksTls } from './speaks-tls.ts';
 
 /** How a registry is reached. All but `credentials` can be written down, and read by another process. */
 export interface ConnectionOptions {
@@ -22,6 +25,8 @@ export interface ConnectionOptions {
   readonly plainHttp?: boolean | undefined;
   /** Certificates are not checked. */
   readonly insecureSkipVerify?: boolean | undefined;
+  /** Where there is no TLS, plain HTTP is spoken. */
+  readonly plainHttpFallback?: boolean | undefined;
   /** Address of a Dragonfly daemon that contents of blobs are asked of first: `http://127.0.0.1:4001`. */
   readonly dragonfly?: string | undefined;
 }
@@ -60,7 +65,10 @@ export class Routing implements AsyncDisposable {
     this.secrets = secrets;
   }
 
-  /** `configs` as `readHosts` gives them. Nothing is sent. @throws NaiadError CONFIG_INVALID */
+  /**
+   * `configs` as `readHosts` gives them. Nothing is sent, but with `plainHttpFallback` the registry is greeted.
+   * @throws NaiadError CONFIG_INVALID
+   */
   static async open(
     host: string,
     options: ConnectionOptions,
@@ -68,9 +76,13 @@ export class Routing implements AsyncDisposable {
   ): Promise<Routing> {
     const secrets = new Secrets();
     const all: readonly (HostConfig | undefined)[] = configs ?? [undefined];
-    const opening = all.map((config, at) =>
-      Endpoint.open(endpointOptions({ host, options, secrets, config, isLast: at === all.length - 1 })),
-    );
+    const opening = all.map(async (config, at) => {
+      const endpoint = endpointOptions({ host, options, secrets, config, isLast: at === all.length - 1 });
+      const { url } = endpoint;
+      const mayBePlain = options.plainHttpFallback && url.protocol === 'https:' && proxyFor(url) === undefined;
+      if (mayBePlain && !(await speaksTls(url, REGISTRY_CONNECT_TIMEOUT_MS))) url.protocol = 'http:';
+      return await Endpoint.open(endpoint);
+    });
     return new Routing(host, await Promise.all(opening), secrets);
   }
 

@@ -159,6 +159,30 @@ test('tls: an own authority, by hosts.toml or by a file beside it', every(docker
   );
 });
 
+test(
+  'tls: --tls-verify=false takes any certificate, and plain HTTP where there is no TLS',
+  every(dockerRegistry(), openssl()),
+  async () => {
+    await withTls(
+      () => ({}),
+      async ({ host, naiad, root }) => {
+        const unknown = certsDir(root, { [host]: `server = "https://${host}"` });
+        const copy = ['copy', `oci:${root}/layout:v1`, `${host}/a:v1`, '--certs-dir', unknown];
+        assert.equal((await naiad(...copy)).code, 14);
+        assert.equal((await naiad(...copy, '--tls-verify=false')).code, 0);
+        await using plain = await startRegistry({ root: join(root, 'plain'), host: '127.0.0.1', port: 0 });
+        const said = { 'registry.test': `server = "https://${plain.host}"`, [host]: `server = "https://${host}"` };
+        const both = certsDir(join(root, 'both'), said);
+        const across = ['copy', `${host}/a:v1`, 'registry.test/b:v1', '--certs-dir', both];
+        assert.equal((await naiad(...across, '--src-tls-verify=false')).code, 14);
+        assert.equal((await naiad(...across, '--src-tls-verify=false', '--dest-tls-verify=false')).code, 0);
+        const converted = ['convert', `${host}/a:v1`, 'registry.test/c:v1', '--dest-certs-dir', both];
+        assert.equal((await naiad(...converted, '--src-certs-dir', unknown, '--tls-verify=false')).code, 0);
+      },
+    );
+  },
+);
+
 test('tls: a client certificate', every(dockerRegistry(), openssl()), async () => {
   await withTls(
     (made) => ({ clientAuthority: made.authority }),

@@ -4,7 +4,7 @@ import type { Argv } from 'yargs';
 import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
-import { knownHosts, readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { knownHosts, readSourceTargetFlags, sourceTargetFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 
 /** Options that decide how an image is built; `bench convert` has them too. */
@@ -82,7 +82,7 @@ export const command = defineCommand({
     ['naiad convert dir:/srv/root registry.example/root:1', 'a directory tree as an image of one layer'],
   ],
   options: (parser) =>
-    registryFlags(
+    sourceTargetFlags(
       buildFlags(
         parser
           .positional('source', {
@@ -99,11 +99,11 @@ export const command = defineCommand({
     tuneEngine();
     const { convertReference } = await import('../../convert/convert-reference.ts');
     using progress = io.progress(`converting ${args.source}`);
-    const registry = { ...readRegistryFlags(args).registry, ...knownHosts() };
+    const { source, target } = readSourceTargetFlags(args);
     const report = await convertReference(
       args.source,
       args.target,
-      { ...options, registry },
+      { ...options, registry: { ...source, ...knownHosts() }, targetRegistry: { ...target, ...knownHosts() } },
       {
         signal: io.signal,
         onProgress: (state) => progress.update(state),

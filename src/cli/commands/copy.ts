@@ -1,7 +1,7 @@
 // `naiad copy`: an image from one place to another, as it is.
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
-import { knownHosts, readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { knownHosts, readSourceTargetFlags, sourceTargetFlags } from '../registry-flags.ts';
 
 export const command = defineCommand({
   usage: 'copy <source> <target>',
@@ -12,7 +12,7 @@ export const command = defineCommand({
     ['naiad copy --referrers registry.example/app:1 mirror.example/app:1', 'with its signatures and SBOMs'],
   ],
   options: (parser) =>
-    registryFlags(
+    sourceTargetFlags(
       parser
         .positional('source', {
           type: 'string',
@@ -26,7 +26,7 @@ export const command = defineCommand({
     ),
   async run(args, io) {
     const { copyReference } = await import('../../transport/copy.ts');
-    const registry = { ...readRegistryFlags(args).registry, ...knownHosts() };
+    const { source, target } = readSourceTargetFlags(args);
     const { platform, referrers, 'all-platforms': allPlatforms } = args;
     using progress = io.progress(`copying ${args.source}`);
     const report = await copyReference(
@@ -34,7 +34,7 @@ export const command = defineCommand({
       args.target,
       { platform, allPlatforms, referrers },
       { signal: io.signal, onProgress: (state) => progress.update(state) },
-      { source: { registry }, target: { registry } },
+      { source: { registry: { ...source, ...knownHosts() } }, target: { registry: { ...target, ...knownHosts() } } },
     );
     progress[Symbol.dispose]();
     if (report.foreignLayers > 0) io.warn(`${report.foreignLayers} layers may not be distributed, and were left out`);

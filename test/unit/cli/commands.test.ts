@@ -34,6 +34,21 @@ for (const entry of COMMANDS) {
   });
 }
 
+/** What takes an image from wherever it is; benches make their own surroundings. */
+const readers = COMMANDS.filter(({ name }) => !/^(bench|cache unpin)/.test(name));
+
+for (const entry of readers) {
+  test(`naiad ${entry.name}: the options for registries, if it takes a reference`, async () => {
+    const { command } = await entry.load();
+    if (!/[<[](image|source|repository)[\]>]/.test(command.usage)) return;
+    const invocation = await parseCommandLine([...entry.name.split(' '), '--help']);
+    assert.ok(invocation.kind === 'text');
+    for (const option of ['authfile', 'certs-dir', 'plain-http', 'insecure-skip-verify', 'tls-verify', 'dragonfly']) {
+      assert.match(invocation.text, new RegExp(`--${option}\\b`));
+    }
+  });
+}
+
 test('naiad --help: every command, in 80 columns', async () => {
   const invocation = await parseCommandLine(['--help']);
   assert.ok(invocation.kind === 'text');
