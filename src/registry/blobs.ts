@@ -7,7 +7,6 @@ import { TransientFailure } from '../base/transient.ts';
 import { MiB } from '../base/units.ts';
 import type { Descriptor } from '../format/oci/manifest.ts';
 import { discard, type HttpResponse, headerOf } from './exchange.ts';
-import { letGo } from './let-go.ts';
 import { networkFailure } from './network.ts';
 import { checkContentRange, fillFromBody, rangeHeader } from './ranges.ts';
 import type { Call, Registry } from './transport.ts';
@@ -202,8 +201,6 @@ export async function readBlobRange(
       else refuseLongSkip(registry, response, range, what);
       await fillFromBody(response, target, { skip: response.status === 206 ? 0 : range.offset, what, onBytes });
       registry.stats.bytesReceived += range.size;
-      // The pieces, and whatever the caller makes of them.
-      letGo(2 * range.size);
       return target;
     },
   );
