@@ -78,6 +78,7 @@ export const CODES = {
   TARGET_EXISTS: { kind: 'usage', doc: 'the target exists and would be overwritten' },
   TRACE_INVALID: { kind: 'corrupt', doc: 'a trace or a list of paths is malformed or cut short' },
   TRACE_UNSUPPORTED: { kind: 'unsupported', doc: 'a trace of a version naiad does not read' },
+  TRACE_UNUSABLE: { kind: 'usage', doc: 'the image has nothing of what the trace names' },
   TRACE_NOT_FOUND: { kind: 'not-found', doc: 'the image has no such trace beside it' },
   NO_SPACE: { kind: 'exhausted', doc: 'the file system is full' },
 } as const satisfies Record<string, { kind: Kind; doc: string }>;

@@ -62,6 +62,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/unpack.ts'),
   },
   {
+    name: 'optimize',
+    summary: 'Put what a start reads into one blob, which comes first',
+    load: () => import('./commands/optimize.ts'),
+  },
+  {
     name: 'copy',
     summary: 'Copy an image, converted or not, from one place to another',
     load: () => import('./commands/copy.ts'),

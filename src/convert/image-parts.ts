@@ -22,7 +22,7 @@ export interface BootstrapLayer {
 
 /** Writes the tar of the bootstrap, gzipped, to `path`. Nothing of the time or the machine gets into it. */
 export async function writeBootstrapLayer(
-  bootstrap: PlannedBootstrap,
+  bootstrap: Pick<PlannedBootstrap, 'size' | 'pieces'>,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<BootstrapLayer> {
@@ -148,7 +148,7 @@ export function describeImage(parts: ImageParts): {
  * The source's history with steps whose layer is gone marked as such, so that history and layers still match; unchanged
  * where they did not match before.
  */
-function keptHistory(history: unknown, kept: readonly boolean[]): unknown[] {
+export function keptHistory(history: unknown, kept: readonly boolean[]): unknown[] {
   if (!Array.isArray(history)) return [];
   const makesLayer = (step: unknown) => (step as JsonObject | null)?.empty_layer !== true;
   if (history.filter(makesLayer).length !== kept.length) return history;

@@ -69,6 +69,19 @@ export interface Extent {
   readonly size: number;
 }
 
+/** Where an inode and its data in the bootstrap lie, for whoever writes them anew. Bytes from the start of the file. */
+export interface InodePlace {
+  readonly mode: number;
+  readonly size: number;
+  readonly at: number;
+  readonly extended: boolean;
+  readonly u: number;
+  /** Chunk addresses of a regular file start at the next multiple of 8. */
+  readonly bodyAt: number;
+  /** Full blocks of a directory's or link's data that lie apart; `start` and `end` are one where there are none. */
+  readonly blocks: { readonly start: number; readonly end: number };
+}
+
 /** An inode with where its parts lie. */
 interface Located extends InodeView {
   readonly layout: number;
@@ -121,6 +134,17 @@ export class Bootstrap {
   inode(nid: number): InodeView {
     const { layout: _l, u: _u, xattrAt: _x, xattrSize: _s, bodyAt: _b, ...inode } = this.#locate(nid);
     return inode;
+  }
+
+  place(nid: number): InodePlace {
+    const { mode, size, layout, u, bodyAt } = this.#locate(nid);
+    const type = mode & S_IFMT;
+    const tail = layout === LAYOUT_INLINE ? size % BLOCK_SIZE : 0;
+    const apart = type === S_IFDIR || type === S_IFLNK ? size - tail : 0;
+    const at = this.tables.metaOffset + nid * SLOT_SIZE;
+    const start = apart > 0 ? u * BLOCK_SIZE : 0;
+    const extended = (this.#view.getUint16(at, true) & 1) === 1;
+    return { mode, size, at, extended, u, bodyAt, blocks: { start, end: start + apart } };
   }
 
   /** The inode called `name` in a directory; undefined when there is none. */

@@ -34,6 +34,7 @@ import {
 } from '../format/rafs/records.ts';
 import { viewOf } from '../format/record.ts';
 import type { BlobInfo } from './blob-info.ts';
+import { blobEntryOf, writeChunkAddress, writeDeviceSlots } from './blob-table.ts';
 import { BootstrapLayout, direntEnd, type Spot } from './bootstrap-layout.ts';
 import { ChunkUse } from './chunk-use.ts';
 import { DOT, DOT_DOT, type FileTree, type NameId, type NodeId } from './file-tree.ts';
@@ -63,10 +64,8 @@ export interface PlannedBootstrap {
   readonly names: number;
 }
 
-/** Blob starts on the flat device are aligned to this (rafs v6 builder, since 2.3). */
-const FLAT_DEVICE_ALIGNMENT = 512 * 1024;
 /** nydus probes 8192 bytes for the older format first and fails on shorter files. */
-const BOOTSTRAP_SIZE_MIN = 8192;
+export const BOOTSTRAP_SIZE_MIN = 8192;
 
 interface Tables {
   readonly blobs: readonly BlobInfo[];
@@ -198,38 +197,10 @@ function writeSuperblocks(view: DataView, { options, tree, layout, tables }: Con
 }
 
 function writeBlobTable(view: DataView, options: BootstrapOptions, tables: Tables): void {
-  let flatEnd = tables.fileSize;
+  writeDeviceSlots(view, tables.blobs, tables.fileSize);
   tables.blobs.forEach((blob, blobIndex) => {
-    const blocks = blob.uncompressedSize / BLOCK_SIZE;
-    const mappedBlkaddr = alignUp(flatEnd, FLAT_DEVICE_ALIGNMENT) / BLOCK_SIZE;
-    flatEnd = (mappedBlkaddr + blocks) * BLOCK_SIZE;
-    deviceSlot.write(view, DEVICE_SLOTS_OFFSET + blobIndex * deviceSlot.size, {
-      tag: blob.blobId,
-      blocks,
-      // Beyond 32 bits a flat device cannot be addressed; per-blob devices, which everybody uses, do not look at it.
-      mappedBlkaddr: Math.min(mappedBlkaddr, 0xffff_ffff),
-    });
-    blobEntry.write(view, tables.blobTableOffset + blobIndex * blobEntry.size, {
-      blobId: blob.blobId,
-      blobIndex,
-      chunkSize: options.tree.chunkSize,
-      chunkCount: blob.chunks.count,
-      compressor: COMPRESSORS[blob.compressor].id,
-      digester: DIGESTERS[blob.digester].id,
-      features: blob.features,
-      compressedSize: blob.compressedSize,
-      uncompressedSize: blob.uncompressedSize,
-      tocSize: blob.tocSize,
-      ciCompressor: COMPRESSORS[blob.ciCompressor].id,
-      ciOffset: blob.ciOffset,
-      ciCompressedSize: blob.ciCompressedSize,
-      ciUncompressedSize: blob.ciUncompressedSize,
-      tocDigest: blob.tocDigest,
-      metaDigest: new Uint8Array(32),
-      metaSize: 0,
-      cipherIv: 0,
-      cipher: 0,
-    });
+    const at = tables.blobTableOffset + blobIndex * blobEntry.size;
+    blobEntry.write(view, at, blobEntryOf(blob, { blobIndex, chunkSize: options.tree.chunkSize }));
   });
   tables.prefetchNids.forEach((nid, index) => {
     view.setUint32(tables.prefetchOffset + index * 4, nid, true);
@@ -321,10 +292,7 @@ function writeChunkAddresses(view: DataView, at: number, file: NodeId, { tree, u
   const count = tree.chunkCount(file);
   for (let position = 0; position < count; position++) {
     const { blobIndex, chunkIndex, uncompressedOffset } = use.locate(tree.chunk(file, position));
-    chunkAddress.write(view, at + position * chunkAddress.size, {
-      chunkLow: chunkIndex & 0xffff,
-      device: ((chunkIndex >>> 16) << 8) | (blobIndex + 1),
-      block: uncompressedOffset / BLOCK_SIZE,
-    });
+    const address = { blobIndex, chunkIndex, deviceOffset: uncompressedOffset };
+    writeChunkAddress(view, at + position * chunkAddress.size, address);
   }
 }

@@ -5,6 +5,7 @@ import { assert } from '../base/assert.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
 import { CHUNK_FLAGS, type ChunkRecord } from '../format/rafs/records.ts';
 import type { BlobInfo } from './blob-info.ts';
+import { mappedChunkSize } from './blob-table.ts';
 import type { FileTree, NodeId } from './file-tree.ts';
 import { blobIndexOf, type ChunkRef, chunkIndexOf } from './tree.ts';
 
@@ -79,16 +80,13 @@ export class ChunkUse {
     return { blobIndex: written, chunkIndex, uncompressedOffset: blob.chunks.uncompressedOffset(chunkIndex) };
   }
 
-  /**
-   * The chunk size the kernel is told: when all chunks of a file follow each other on one device, the power of two that
-   * covers the file, so that one lookup maps all of it (builder/src/core/node.rs). Every address is stored all the same.
-   */
+  /** See blob-table.ts. */
   mappedChunkSize(file: NodeId): number {
     const { chunkSize } = this.#tree;
-    const size = this.#tree.size(file);
-    if (size <= chunkSize) return chunkSize;
-    const covering = 2 ** Math.ceil(Math.log2(size));
-    return covering <= KERNEL_CHUNK_SIZE_MAX && this.#isContiguous(file) ? covering : chunkSize;
+    return mappedChunkSize({ size: this.#tree.size(file), chunkSize }, (position) => {
+      const { blobIndex, uncompressedOffset } = this.locate(this.#tree.chunk(file, position));
+      return { blobIndex, deviceOffset: uncompressedOffset };
+    });
   }
 
   /** Chunk-table records, by digest and then blob. */
@@ -110,16 +108,6 @@ export class ChunkUse {
         crc32,
       };
     }
-  }
-
-  #isContiguous(file: NodeId): boolean {
-    const first = this.locate(this.#tree.chunk(file, 0));
-    for (let position = this.#tree.chunkCount(file) - 1; position > 0; position--) {
-      const { blobIndex, uncompressedOffset } = this.locate(this.#tree.chunk(file, position));
-      const expected = first.uncompressedOffset + position * this.#tree.chunkSize;
-      if (blobIndex !== first.blobIndex || uncompressedOffset !== expected) return false;
-    }
-    return true;
   }
 
   #numberOf(ref: ChunkRef): number {
@@ -200,5 +188,3 @@ export class ChunkUse {
 
 /** As many as two bytes tell apart. */
 const GROUPS = 2 ** 16;
-/** Exponents of the chunk format have five bits above the block size; the kernel takes sizes it can shift. */
-const KERNEL_CHUNK_SIZE_MAX = 2 ** 43;

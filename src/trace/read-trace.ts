@@ -6,10 +6,19 @@ import { systemError } from '../base/system-error.ts';
 import { decompressStream } from '../codec/stream.ts';
 import { parseSteps } from '../format/trace/path-list.ts';
 import { type Trace, tooLong } from '../format/trace/trace.ts';
+import { mergeTraces } from './merge.ts';
 
 /** @throws NaiadError TRACE_INVALID, TRACE_UNSUPPORTED, LIMIT_EXCEEDED, ARCHIVE_INVALID, PATH_NOT_FOUND, IO */
 export async function readTrace(file: string, signal?: AbortSignal): Promise<Trace> {
   return await parseTraceStream(openedFile(file), signal);
+}
+
+/** Several as one. @throws as `readTrace` */
+export async function readTraces(files: readonly string[], signal?: AbortSignal): Promise<Trace> {
+  const traces: Trace[] = [];
+  for (const file of files) traces.push(await readTrace(file, signal));
+  const [only, ...others] = traces;
+  return only && others.length === 0 ? only : mergeTraces(traces);
 }
 
 /** As `readTrace`, of bytes from elsewhere. */

@@ -14,13 +14,19 @@ import { assertSameTree, readTree, type Tree } from '../support/tree.ts';
 
 const needs = every(nydusImage(), nydusd(), root(), program('getfattr'), umoci(), fixture('features'));
 
-const CASES = [
+const CASES: readonly { name: string; args: readonly string[]; trace?: readonly string[] }[] = [
   { name: 'as naiad converts when nothing is said', args: [] },
   { name: 'lz4, sha256, chunks of 64 KiB', args: ['--compressor=lz4', '--digester=sha256', '--chunk-size=64KiB'] },
   { name: 'uncompressed, chunks of 4 KiB', args: ['--compressor=none', '--chunk-size=4KiB'] },
   { name: 'zstd at level 19, chunks of 16 MiB', args: ['--level=19', '--chunk-size=16MiB'] },
   { name: 'a list of what to prefetch', args: ['--prefetch=/srv/all/links', '--prefetch=/srv/all/sizes/1048577'] },
-] as const;
+  {
+    name: 'optimized',
+    args: ['--chunk-size=64KiB'],
+    trace: ['/srv/all/sizes/1048577', '/srv/all/many', '/srv/all/links'],
+  },
+  { name: 'optimized, with everything in the hot blob', args: [], trace: ['/'] },
+];
 
 const scratch = temporaryDir('to-nydus');
 let reference: Tree;
@@ -31,13 +37,18 @@ before(async () => {
 });
 after(() => scratch[Symbol.dispose]());
 
-for (const { name, args } of CASES) {
+for (const { name, args, trace } of CASES) {
   test(`nydus-image checks and nydusd mounts: ${name}`, { ...needs }, async () => {
     using directory = temporaryDir('nydus');
     const layout = join(directory.path, 'layout');
     await using naiad = naiadHome(directory.path);
     await naiad.run(['convert', '--quiet', ...args, `oci:${fixturePath('features')}:latest`, `oci:${layout}:x`]);
-    await using opened = await openConvertedImage(`oci:${layout}:x`);
+    if (trace) {
+      const list = join(directory.path, 'list');
+      writeFileSync(list, trace.join('\n'));
+      await naiad.run(['optimize', '--quiet', '--trace', list, `oci:${layout}:x`, `oci:${layout}:hot`]);
+    }
+    await using opened = await openConvertedImage(`oci:${layout}:${trace ? 'hot' : 'x'}`);
     const bootstrap = join(directory.path, 'image.boot');
     writeFileSync(bootstrap, opened.bootstrapBytes);
 

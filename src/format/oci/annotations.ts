@@ -1,4 +1,5 @@
 // How a converted image is marked: the names Nydus' tools and snapshotter look for.
+import { digestHex } from './digest.ts';
 import type { Descriptor, ImageManifest } from './manifest.ts';
 
 export const NYDUS_BLOB_MEDIA_TYPE = 'application/vnd.oci.image.layer.nydus.blob.v1';
@@ -36,6 +37,15 @@ export const ANNOTATIONS = {
   commitBlobs: `${PREFIX}commit-blobs`,
 } as const;
 
+/** What naiad says beside that; others pass it over. */
+export const NAIAD_ANNOTATIONS = {
+  /** Layer: `"true"` for the blob that holds what a start reads, in the order in which it does. */
+  hot: 'dev.naiad.hot',
+  /** Manifest: digest of the manifest that was optimized, and of the trace (of its file, uncompressed). */
+  optimizedFrom: 'dev.naiad.optimized.from',
+  optimizedTrace: 'dev.naiad.optimized.trace',
+} as const;
+
 /** The paths a bootstrap may have in its layer's tar, in order of preference; `./` and `/` in front are allowed. */
 export const BOOTSTRAP_PATHS = ['image/image.boot', 'image.boot'] as const;
 
@@ -61,4 +71,10 @@ export function isConvertedEntry(entry: Descriptor): boolean {
 /** True when a layer is a RAFS blob, by annotation or media type. */
 export function isBlobLayer(layer: Descriptor): boolean {
   return layer.annotations?.[ANNOTATIONS.blob] === 'true' || layer.mediaType === NYDUS_BLOB_MEDIA_TYPE;
+}
+
+/** Ids of the blobs that hold what a start reads. */
+export function hotBlobIds(manifest: Pick<ImageManifest, 'layers'>): string[] {
+  const hot = manifest.layers.filter((layer) => layer.annotations?.[NAIAD_ANNOTATIONS.hot] === 'true');
+  return hot.map(({ digest }) => digestHex(digest));
 }

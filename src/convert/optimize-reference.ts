@@ -1,0 +1,40 @@
+// Optimizing between places as a user names them.
+import { NaiadError } from '../base/errors.ts';
+import type { Trace } from '../format/trace/trace.ts';
+import { openConvertedImage } from '../transport/image.ts';
+import { formatPlace, locate } from '../transport/locate.ts';
+import { type OpenOptions, openTarget } from '../transport/open.ts';
+import type { ConvertHooks } from './convert.ts';
+import { type OptimizeReport, optimize } from './optimize.ts';
+
+export interface OptimizeReferenceOptions extends OpenOptions {
+  readonly platform?: string | undefined;
+}
+
+export interface OptimizeReferenceReport extends OptimizeReport {
+  readonly source: string;
+  readonly target: string;
+}
+
+/**
+ * Optimizes the image `from` for `trace`, as `to`.
+ * @throws NaiadError USAGE when both are one place; NOT_CONVERTED; TRACE_UNUSABLE; what opening and putting throw
+ */
+export async function optimizeReference(
+  from: string,
+  to: string,
+  trace: Trace,
+  options: OptimizeReferenceOptions,
+  hooks: ConvertHooks,
+): Promise<OptimizeReferenceReport> {
+  const opening = { ...options, signal: hooks.signal };
+  if (formatPlace(locate(from)) === formatPlace(locate(to))) {
+    throw new NaiadError('USAGE', `${from} is source and target`, {
+      hint: 'Give the optimized image another name: the next trace is recorded of the one it came from.',
+    });
+  }
+  await using image = await openConvertedImage(from, opening);
+  await using target = await openTarget(to, opening);
+  const report = await optimize(image, trace, target, {}, hooks);
+  return { source: image.name, target: target.name, ...report };
+}

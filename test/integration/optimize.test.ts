@@ -1,0 +1,92 @@
+// Optimized images: the same tree as the original, one blob that a start reads from end to end, and nothing put twice.
+import assert from 'node:assert/strict';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fixture, fixturePath } from '../support/fixtures.ts';
+import { type NaiadHome, naiadHome } from '../support/naiad.ts';
+import { every, program, root } from '../support/requires.ts';
+import { temporaryDir } from '../support/temporary.ts';
+import { assertSameTree, readTree } from '../support/tree.ts';
+
+interface Optimized {
+  readonly manifest: string;
+  readonly from: string;
+  readonly hot: { readonly blobId: string; readonly size: number };
+  readonly keptBlobs: number;
+  readonly keptSize: number;
+  readonly reusedSize: number;
+}
+
+const needs = every(fixture('features'));
+const scratch = temporaryDir('optimize');
+after(() => scratch[Symbol.dispose]());
+const place = (name: string) => join(scratch.path, name);
+
+let naiad: NaiadHome;
+let layout: string;
+
+before(async () => {
+  if (needs.skip !== false) return;
+  naiad = naiadHome(place('home'));
+  layout = `oci:${place('layout')}`;
+  writeFileSync(place('list'), '/srv/all/sizes/1048577\n/srv/all/links\n/srv/all/copies\n');
+  writeFileSync(place('empty'), '{"format":"naiad-trace","version":1,"touches":0,"runs":1}\n');
+  writeFileSync(place('other'), '/no/such/file\n/nor/this\n');
+  await naiad.run(['convert', '--quiet', `oci:${fixturePath('features')}:latest`, `${layout}:x`]);
+});
+
+const optimize = async (target: string, trace = place('list')) =>
+  await naiad.json<Optimized>(['optimize', '--trace', trace, `${layout}:x`, target]);
+
+test('optimize: in a layout, only the hot blob is new; the digests are the same each time and everywhere', {
+  ...needs,
+}, async () => {
+  const blobs = () => readdirSync(join(place('layout'), 'blobs', 'sha256')).length;
+  const before = blobs();
+  const here = await optimize(`${layout}:hot`);
+  // Hot blob, bootstrap layer, config, manifest.
+  assert.equal(blobs(), before + 4);
+  assert.equal(here.reusedSize, here.keptSize);
+  assert.ok(here.hot.size > 1_000_000 && here.keptSize > 1_000_000);
+  const there = await optimize(`oci:${place('other-layout')}:hot`);
+  assert.equal(there.reusedSize, 0);
+  assert.deepEqual([there.manifest, there.hot.blobId], [here.manifest, here.hot.blobId]);
+  for (const image of [`${layout}:hot`, `oci:${place('other-layout')}:hot`])
+    await naiad.run(['check', '--data', image]);
+});
+
+test('optimize: the tree is that of the original', { ...every(needs, root(), program('getfattr')) }, async () => {
+  await optimize(`${layout}:tree`);
+  await naiad.run(['unpack', `${layout}:x`, place('original')]);
+  await naiad.run(['unpack', `${layout}:tree`, place('optimized')]);
+  assertSameTree(await readTree(place('original')), await readTree(place('optimized')));
+});
+
+for (const { name, args, exit, says } of [
+  { name: 'an empty trace', args: ['--trace', 'empty', ':x', ':y'], exit: 2, says: /the trace is empty/ },
+  {
+    name: 'a trace of another image',
+    args: ['--trace', 'other', ':x', ':y'],
+    exit: 2,
+    says: /nothing of the trace is in/,
+  },
+  { name: 'no trace', args: [':x', ':y'], exit: 2, says: /trace/ },
+  { name: 'a trace that is not there', args: ['--trace', 'gone', ':x', ':y'], exit: 10, says: /gone/ },
+  { name: 'one place for both', args: ['--trace', 'list', ':x', ':x'], exit: 2, says: /is source and target/ },
+]) {
+  test(`optimize: refuses ${name}`, { ...needs }, async () => {
+    const words = args.map((word) => (word.startsWith(':') ? layout + word : word));
+    const [option, trace, ...rest] = words;
+    const line = option === '--trace' ? [option, place(trace as string), ...rest] : words;
+    const { stderr } = await naiad.run(['optimize', ...line], { okay: [exit] });
+    assert.match(stderr, says);
+    await naiad.run(['inspect', `${layout}:y`], { okay: [10] });
+  });
+}
+
+test('optimize: refuses an image that is not converted', { ...needs }, async () => {
+  const args = ['--trace', place('list'), `oci:${fixturePath('features')}:latest`, `${layout}:y`];
+  const { stderr } = await naiad.run(['optimize', ...args], { okay: [13] });
+  assert.match(stderr, /ordinary image/);
+});
