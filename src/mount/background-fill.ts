@@ -5,7 +5,7 @@ import { NaiadError } from '../base/errors.ts';
 import { FILL_SHARE_MIN, FILL_WATCH_MS } from '../base/limits.ts';
 import type { ImageChunk } from '../image/trace-chunks.ts';
 import type { PrefetchMode } from './fetch-request.ts';
-import type { ImageFs } from './image-fs.ts';
+import { type ImageFs, totalCoverage } from './image-fs.ts';
 import { Prefetch, type PrefetchOptions, type PrefetchProgress } from './prefetch.ts';
 import { allChunks, chunksOfFiles, filesBelow, listedInodes } from './prefetch-lists.ts';
 
@@ -88,14 +88,15 @@ export class BackgroundFill implements AsyncDisposable {
       await this.#untilMostIsRead();
     }
     const why = this.#mode === 'all' ? 'everything is wanted' : 'most of the image was read';
-    await this.#bring({ priority: 'background', why, chunks: allChunks(fs) });
+    const { bytesTotal } = this.#coverage();
+    await this.#bring({ priority: 'background', why, chunks: allChunks(fs), bytesTotal });
     this.#phase = { state: 'complete', why };
   }
 
-  async #bring({ why, chunks, priority }: FillSource): Promise<void> {
+  async #bring({ why, chunks, ...options }: FillSource): Promise<void> {
     this.#stop.signal.throwIfAborted();
     this.#phase = { state: 'filling', why };
-    const prefetch = new Prefetch(this.#fs.caches, chunks, { priority });
+    const prefetch = new Prefetch(this.#fs.caches, chunks, options);
     this.#prefetch = prefetch;
     await prefetch.done;
     const { progress } = prefetch;
@@ -117,9 +118,12 @@ export class BackgroundFill implements AsyncDisposable {
 
   /** Of the image's bytes, those that are here. */
   #share(): number {
-    const coverage = this.#fs.coverage();
-    const total = coverage.reduce((sum, { bytesTotal }) => sum + bytesTotal, 0);
-    return total === 0 ? 1 : coverage.reduce((sum, { bytes }) => sum + bytes, 0) / total;
+    const { bytes, bytesTotal } = this.#coverage();
+    return bytesTotal === 0 ? 1 : bytes / bytesTotal;
+  }
+
+  #coverage(): { bytes: number; bytesTotal: number } {
+    return totalCoverage(this.#fs.coverage());
   }
 
   /** What remains is fetched when it is read; a full disk must not be filled by us. */

@@ -3,7 +3,7 @@ import { NaiadError } from '../base/errors.ts';
 import { cacheDir } from '../store/paths.ts';
 import { openConvertedImage } from '../transport/image.ts';
 import type { FetchRequest } from './fetch-request.ts';
-import { ImageFs } from './image-fs.ts';
+import { ImageFs, totalCoverage } from './image-fs.ts';
 import { type ImageRequest, imageOptions } from './image-options.ts';
 import { Prefetch } from './prefetch.ts';
 import { allChunks } from './prefetch-lists.ts';
@@ -46,9 +46,10 @@ export async function fillImage(
   const readerOf = (blobId: string) => image.blobReader(blobId);
   const { pool, observer } = context;
   await using fs = await ImageFs.open({ bootstrap, readerOf, pool, directory, observer, signal, host });
-  await using prefetch = new Prefetch(fs.caches, [...allChunks(fs)], { priority: 'background' });
+  const { bytesTotal } = totalCoverage(fs.coverage());
+  await using prefetch = new Prefetch(fs.caches, allChunks(fs), { priority: 'background', bytesTotal });
   const tell = () => {
-    const { bytes, bytesTotal = 0, why } = prefetch.progress;
+    const { bytes, why } = prefetch.progress;
     onProgress({ bytes, bytesTotal, why });
   };
   const stop = () => void prefetch[Symbol.asyncDispose]();
@@ -58,7 +59,7 @@ export async function fillImage(
   await prefetch.done;
   clearInterval(telling);
   signal.removeEventListener('abort', stop);
-  const { state, why, error, wrongChunks, bytes, bytesTotal = 0 } = prefetch.progress;
+  const { state, why, error, wrongChunks, bytes } = prefetch.progress;
   if (state === 'stopped') throw error instanceof NaiadError ? error : new NaiadError('BUG', `${image.name}: ${why}`);
   if (wrongChunks > 0) {
     throw new NaiadError(

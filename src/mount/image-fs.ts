@@ -272,6 +272,12 @@ export class ImageFs implements AsyncDisposable {
   }
 }
 
+/** Of all devices together. */
+export function totalCoverage(devices: readonly DeviceCoverage[]): { bytes: number; bytesTotal: number } {
+  const sum = (of: (device: DeviceCoverage) => number) => devices.reduce((total, device) => total + of(device), 0);
+  return { bytes: sum(({ bytes }) => bytes), bytesTotal: sum(({ bytesTotal }) => bytesTotal) };
+}
+
 /** What `counters` count from here on, summed: others may have counted in them before. */
 function sinceNow(counters: readonly CacheCounters[]): () => CacheCounters {
   const sum = () => {

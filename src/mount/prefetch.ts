@@ -18,7 +18,7 @@ export interface PrefetchProgress {
   readonly bytes: number;
   /** Chunks that arrived wrong and are left to whoever reads them. */
   readonly wrongChunks: number;
-  /** Of all chunks that are wanted; known of an array. */
+  /** Of all chunks that are wanted; known of an array, or when it was told. */
   readonly chunksTotal?: number;
   readonly bytesTotal?: number;
 }
@@ -26,6 +26,8 @@ export interface PrefetchProgress {
 export interface PrefetchOptions {
   /** `hot`: a container will read it soon. `background`: nobody may ever. */
   readonly priority: Exclude<Priority, 'demand'>;
+  /** Uncompressed bytes of all chunks, where they are known without going through them. */
+  readonly bytesTotal?: number;
   /** Pause after a failure of the registry; for tests. */
   readonly retryMs?: number;
 }
@@ -52,7 +54,8 @@ export class Prefetch implements AsyncDisposable {
   constructor(caches: readonly ChunkCache[], chunks: Iterable<ImageChunk>, options: PrefetchOptions) {
     this.#caches = caches;
     this.#options = options;
-    if (Array.isArray(chunks)) this.#progress = { ...this.#progress, ...totalsOf(caches, chunks) };
+    if (options.bytesTotal !== undefined) this.#progress = { ...this.#progress, bytesTotal: options.bytesTotal };
+    else if (Array.isArray(chunks)) this.#progress = { ...this.#progress, ...totalsOf(caches, chunks) };
     this.done = this.#run(chunks).then(
       () => this.#set({ state: 'done', why: undefined }),
       (error) => this.#set({ state: 'stopped', why: error instanceof Error ? error.message : String(error), error }),

@@ -70,15 +70,8 @@ function keyOf(
 
 /** Variables that change from command to command and say nothing of credentials. */
 const VOLATILE = new Set([
-  'PWD',
-  'OLDPWD',
-  'SHLVL',
-  '_',
-  'TERM',
-  'COLUMNS',
-  'LINES',
-  'INVOCATION_ID',
-  'JOURNAL_STREAM',
+  ...['PWD', 'OLDPWD', 'SHLVL', '_', 'TERM', 'COLUMNS', 'LINES', 'LS_COLORS', 'WINDOWID', 'TMUX', 'TMUX_PANE'],
+  ...['SSH_CLIENT', 'SSH_CONNECTION', 'SSH_TTY', 'XDG_SESSION_ID', 'INVOCATION_ID', 'JOURNAL_STREAM', 'TRACEPARENT'],
 ]);
 
 /** Whose credentials are found with an environment: helper programs may look at any of its variables. */
