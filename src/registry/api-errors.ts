@@ -53,6 +53,8 @@ export async function refusal(response: HttpResponse, context: RefusalContext): 
 }
 
 function notFoundHint(code: Code): string {
+  if (code === 'REGISTRY_PROTOCOL')
+    return 'Is it a registry, and does the repository exist? Some (ECR) make none for a push.';
   return code === 'IMAGE_NOT_FOUND'
     ? 'Check the name and the tag; some registries also say this to those who may not see an image.'
     : 'The image may be incomplete in the registry; push it again.';

@@ -62,6 +62,19 @@ for (const service of SERVICES) {
         });
       });
     }
+    const put = (name: string) =>
+      copyReference(image, `${host}/${name}`, {}, {}, { source: { registry }, target: { registry } });
+    if (service.frozen) {
+      const { code } = service.frozen;
+      await t.test('refuse to change a tag', () =>
+        assert.rejects(put('team/app:frozen'), { message: new RegExp(code) }),
+      );
+    }
+    if (service.repositories) {
+      await t.test('refuse a repository that there is not', async () => {
+        await assert.rejects(put('team/none:v1'), { message: /NAME_UNKNOWN/, hint: /repository exist/ });
+      });
+    }
     await t.test('delete', async () => {
       await using open = new Registry(host, registry);
       const { digest } = await getManifest(open, { repository: 'team/copy', selector: 'v2' });

@@ -121,6 +121,7 @@ class Running {
     }
     const needed = action === 'push' && wanted?.endsWith('push') ? wanted.replace(/push$/, 'pull,push') : wanted;
     const scope = asked.kind === 'ping' ? auth.pingScope : needed;
+    if (auth.bareRefusals && asked.kind !== 'ping') return answer(asked, 401);
     const error = scopes ? ',error="insufficient_scope"' : '';
     const challenge = `Bearer realm="http://${this.host}/token",service="${this.host}"${scope ? `,scope="${scope}"` : ''}${error}`;
     return answer(asked, 401, { 'www-authenticate': challenge });
@@ -139,14 +140,22 @@ class Running {
 
   /** True when the service's own way of refusing has answered. */
   async #refused(asked: Asked): Promise<boolean> {
-    const { uploads, mount, referrers, deletion = {}, blobs } = this.#service;
-    const { method, kind, url, message } = asked;
+    const { uploads, mount, referrers, deletion = {}, blobs, cookie, frozen, repositories } = this.#service;
+    const { method, kind, url, message, repository } = asked;
     const refuse = async (status: number, headers: Record<string, string> = {}, text = '') => {
       // The body is taken first, so that the answer meets a client that listens.
       for await (const _ of message);
       answer(asked, status, headers, text);
       return true;
     };
+    if (cookie) asked.response.setHeader('set-cookie', `${cookie}=1; Path=/`);
+    if (message.headers.cookie) return await refuse(403, {}, errorOf('FORBIDDEN', 'CSRF token not found'));
+    if (repositories && repository && method !== 'GET' && method !== 'HEAD' && !repositories.includes(repository)) {
+      return await refuse(404, {}, errorOf('NAME_UNKNOWN', 'no such repository'));
+    }
+    if (frozen && method === 'PUT' && url.pathname.endsWith('/manifests/frozen')) {
+      return await refuse(frozen.status, {}, errorOf(frozen.code, 'the tag may not be changed'));
+    }
     const size = Number(message.headers['content-length'] ?? 0);
     if (kind === 'upload') {
       if (method === 'PUT' && size > (uploads.putMax ?? Number.POSITIVE_INFINITY)) return await refuse(413);
@@ -263,6 +272,10 @@ class Running {
     if (answered.ok) list.tags = [...(list.tags ?? []).reverse(), ...(this.#service.tags?.extra ?? [])];
     answer(asked, answered.status, { 'content-type': 'application/json' }, JSON.stringify(list));
   }
+}
+
+function errorOf(code: string, message: string): string {
+  return JSON.stringify({ errors: [{ code, message }] });
 }
 
 function allows(scopes: readonly string[], wanted: string): boolean {

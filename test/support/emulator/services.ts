@@ -16,6 +16,12 @@ export interface Service {
   readonly manifests?: ManifestRules;
   /** Sent with every manifest. */
   readonly manifestHeaders?: Readonly<Record<string, string>>;
+  /** Sets a cookie, and refuses who shows it: browsers alone are meant to (Harbor). */
+  readonly cookie?: string;
+  /** Only these exist; others are not made by pushing to them. */
+  readonly repositories?: readonly string[];
+  /** How a tag called `frozen` is refused. */
+  readonly frozen?: { readonly status: number; readonly code: string };
   readonly tags?: { readonly shuffled?: boolean; readonly extra?: readonly unknown[] };
 }
 
@@ -29,6 +35,8 @@ export type Authentication =
       readonly tokenKey?: 'token' | 'access_token';
       /** Seconds; undefined: it does not say. */
       readonly expiresIn?: number;
+      /** Only a ping is told how to authenticate. */
+      readonly bareRefusals?: boolean;
       /** The scope in the challenge of a ping, which is an example. */
       readonly pingScope?: string;
       /** Credentials that are refused are answered with this Basic realm (Harbor). */
@@ -102,6 +110,8 @@ export const SERVICES: readonly Service[] = [
     blobs: DIRECT,
     uploads: {},
     deletion: { tag: 405 },
+    cookie: 'sid',
+    frozen: { status: 412, code: 'PRECONDITION' },
   },
   {
     name: 'Harbor proxy project',
@@ -114,6 +124,7 @@ export const SERVICES: readonly Service[] = [
     name: 'Quay',
     auth: { kind: 'bearer', expiresIn: 300 },
     blobs: { kind: 'redirect', status: 302, lifetimeMs: 60_000, multipleRanges: 400 },
+    frozen: { status: 409, code: 'TAG_IMMUTABLE' },
     uploads: { emptyRange: '0--1' },
     mount: 202,
   },
@@ -133,7 +144,7 @@ export const SERVICES: readonly Service[] = [
   },
   {
     name: 'Google Artifact Registry',
-    auth: { kind: 'bearer', post: 404 },
+    auth: { kind: 'bearer', post: 404, bareRefusals: true },
     blobs: { ...SIGNED, status: 302, multipleRanges: 400 },
     uploads: { chunks: 405 },
     referrers: 302,
@@ -146,6 +157,8 @@ export const SERVICES: readonly Service[] = [
     uploads: { patchStatus: 201, frozenRange: true },
     mount: 202,
     manifests: { mediaTypeRequired: true, noOsFeatures: true, noSubjectPlatform: true },
+    repositories: ['team/app', 'team/copy'],
+    frozen: { status: 400, code: 'TAG_INVALID' },
   },
   {
     name: 'ECR Public',
