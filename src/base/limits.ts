@@ -155,6 +155,8 @@ export const PREFETCH_RETRY_MS = 5000;
 export const PREFETCH_FILES_MAX = 1_000_000;
 /** Of an image: once so much is here and reads go on to miss, the rest is fetched too (`--prefetch auto`). */
 export const FILL_SHARE_MIN = 0.5;
+/** Images of at most this size, unpacked, are fetched whole for a container: asking chunk by chunk would take longer. */
+export const FILL_SMALL_MAX = 16 * MiB;
 /** How often that is looked at. */
 export const FILL_WATCH_MS = 1000;
 /** Without expiry in a signed address, it is used again for so long. */

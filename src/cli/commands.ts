@@ -174,6 +174,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/bench-coldstart.ts'),
   },
   {
+    name: 'bench report',
+    summary: 'Put what bench coldstart found into one page',
+    load: () => import('./commands/bench-report.ts'),
+  },
+  {
     name: 'demo',
     summary: 'Show all of it on an image made of this machine’s own Node',
     load: () => import('./commands/demo.ts'),

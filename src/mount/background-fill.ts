@@ -2,7 +2,7 @@
 // so far say that it will be needed anyway. Readers go before it, always (see backend/fetch-scheduler.ts).
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
-import { FILL_SHARE_MIN, FILL_WATCH_MS } from '../base/limits.ts';
+import { FILL_SHARE_MIN, FILL_SMALL_MAX, FILL_WATCH_MS } from '../base/limits.ts';
 import type { ImageChunk } from '../image/trace-chunks.ts';
 import type { PrefetchMode } from './fetch-request.ts';
 import { type ImageFs, totalCoverage } from './image-fs.ts';
@@ -28,6 +28,8 @@ export interface FillStatus {
 
 export interface FillOptions {
   readonly mode: PrefetchMode;
+  /** A container runs in it, which reads most of a small image at once: that is brought whole. */
+  readonly forContainer?: boolean;
   /** What to bring before what the image itself lists. */
   readonly first?: readonly FillSource[] | Promise<readonly FillSource[]>;
 }
@@ -37,6 +39,7 @@ type FilledFs = Pick<ImageFs, 'bootstrap' | 'caches' | 'coverage' | 'counters'>;
 export class BackgroundFill implements AsyncDisposable {
   readonly #fs: FilledFs;
   readonly #mode: PrefetchMode;
+  readonly #wholeIfSmall: boolean;
   readonly #first: NonNullable<FillOptions['first']>;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -44,8 +47,9 @@ export class BackgroundFill implements AsyncDisposable {
   #prefetch: Prefetch | undefined;
 
   /** Starts at once. Dispose of it before the caches. */
-  constructor(fs: FilledFs, { mode, first = [] }: FillOptions) {
+  constructor(fs: FilledFs, { mode, forContainer = false, first = [] }: FillOptions) {
     this.#fs = fs;
+    this.#wholeIfSmall = mode === 'auto' && forContainer;
     this.#mode = mode;
     this.#first = first;
     this.#phase = { state: 'off', why: 'nothing is fetched before it is read' };
@@ -74,6 +78,11 @@ export class BackgroundFill implements AsyncDisposable {
 
   async #run(): Promise<void> {
     const fs = this.#fs;
+    if (this.#wholeIfSmall && this.#coverage().bytesTotal <= FILL_SMALL_MAX) {
+      await this.#bring({ priority: 'hot', why: 'the image is small', chunks: allChunks(fs) });
+      this.#phase = { state: 'complete', why: 'the image is small' };
+      return;
+    }
     this.#phase = { state: 'filling', why: 'what is wanted first is being looked up' };
     for (const source of await this.#first) await this.#bring(source);
     const { files, directories } = listedInodes(fs);

@@ -123,6 +123,7 @@ export class ServedMount {
     await this.#claim();
     await checkMountpoint(this.#record.mountpoint);
     const image = await this.#open(this.#request.image, signal);
+    this.#startFill(); // What is known to be wanted is on its way while the mount is made.
     await this.#planTarget(image);
     this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [...this.#record.why, why] });
     this.#driverMount = await driver.mount(this.fs, this.#record.target, this.#place());
@@ -132,7 +133,6 @@ export class ServedMount {
     this.#readyMs = monotonicMs();
     this.#mountedMs = performance.now() - this.#beganMs;
     this.#update({ ready: true });
-    this.#startFill();
   }
 
   /**
@@ -172,7 +172,8 @@ export class ServedMount {
       return source ? [source] : [];
     });
     first.catch(() => undefined); // It was ended meanwhile.
-    this.#fill = new BackgroundFill(this.fs, { mode: this.#request.prefetch ?? 'auto', first });
+    const { prefetch: mode = 'auto', owner } = this.#request;
+    this.#fill = new BackgroundFill(this.fs, { mode, first, forContainer: owner !== undefined });
   }
 
   /** Stops answering and leaves everything to a daemon that resumes it; false when none could. */

@@ -109,3 +109,12 @@ test('bench coldstart: the page needs no network, complains of nothing, and its 
     assert.equal(await paper(), 'rgb(255, 255, 255)');
   });
 });
+
+test('bench report: reports become pages; what is no report is refused', needs, async () => {
+  const [html, markdown] = [join(directory.path, 'all.html'), join(directory.path, 'results.md')];
+  await runTool(process.execPath, [NAIAD, 'bench', 'report', '--html', html, '--markdown', markdown, output, output]);
+  assert.equal(readFileSync(html, 'utf8').match(/<section /g)?.length, 2);
+  assert.match(readFileSync(markdown, 'utf8'), /\[report\.json\]\(report\.json\)/);
+  const refused = await runTool(process.execPath, [NAIAD, 'bench', 'report', '--html', html, page], { okay: [2] });
+  assert.match(refused.stderr, /is no report of naiad bench coldstart/);
+});

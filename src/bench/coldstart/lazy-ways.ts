@@ -1,6 +1,7 @@
 // Starts over a mount of naiad: its daemon runs and has nothing, or what a start before has left.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { thisProcess } from '../../base/process-identity.ts';
 import { formatTrace } from '../../format/trace/trace.ts';
 import { BenchDaemon, type MountAnswer } from './daemon-client.ts';
 import { nowMs } from './link-proxy.ts';
@@ -46,7 +47,9 @@ async function beginLazily(stage: Stage, options: LazyOptions, directory: string
         roots.map(async (mountpoint, index) => {
           mkdirSync(mountpoint);
           const { image, driver, request } = options;
-          const asked = { image, mountpoint, driver, readWrite: true, environment: {}, ...request };
+          // As naiad run asks: for a container.
+          const how = { readWrite: true, environment: {}, owner: thisProcess() };
+          const asked = { image, mountpoint, driver, ...how, ...request };
           mounted[index] = await daemon.mount(asked);
         }),
       );

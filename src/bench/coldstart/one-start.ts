@@ -98,16 +98,22 @@ async function readyAt(
     });
   }
   container.exited.then((code) => waiter.exited(code)).catch(() => undefined);
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-  const waits = [waiter.until(limit).then(nowMs)];
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), timeoutMs);
+  const onAbort = () => limit.abort(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const waits = [waiter.until(limit.signal).then(nowMs)];
   if (when.kind === 'http' || when.kind === 'tcp') waits.push(network.ready(ready));
   try {
     return await Promise.race(waits);
   } catch (cause) {
     if (signal.aborted) throw abortReason(signal);
-    const why = limit.aborted ? `was not ready within ${timeoutMs / 1000} s` : (cause as Error).message;
-    throw new NaiadError('COMMAND_FAILED', `the application ${why}; it said: ${printable(said.trim())}`, { cause });
+    const late = `the application was not ready within ${timeoutMs / 1000} s`;
+    const why = limit.signal.aborted ? late : (cause as Error).message;
+    throw new NaiadError('COMMAND_FAILED', `${why}; it said: ${printable(said.trim())}`, { cause });
   } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
     for (const wait of waits) wait.catch(() => undefined);
     await network.stop();
   }

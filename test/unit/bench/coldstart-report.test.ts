@@ -4,6 +4,7 @@ import type { ColdstartOutcome, ColdstartRun } from '../../../src/bench/coldstar
 import { parseLink } from '../../../src/bench/coldstart/link.ts';
 import { coldstartPage } from '../../../src/bench/coldstart/page.ts';
 import { reportOf, summaryOf } from '../../../src/bench/coldstart/report.ts';
+import { resultsPage } from '../../../src/bench/coldstart/results-page.ts';
 
 function run(way: string, round: number, readySeconds: number, more: Partial<ColdstartRun> = {}): ColdstartRun {
   return {
@@ -107,4 +108,15 @@ test('coldstart page: nothing of the report gets out of its place', () => {
     JSON.parse(/id="reports">(.*)<\/script>/.exec(page)?.[1] ?? ''),
     JSON.parse(JSON.stringify([REPORT])),
   );
+});
+
+test('coldstart results: the page in Markdown has every way, the losses and where the raw data is', () => {
+  const page = resultsPage([{ file: 'x.json', report: REPORT }]);
+  assert.match(page, /^# Cold starts: results\n/);
+  assert.match(page, /\| full-pull \| 10\.00 s \| 9\.000 s \| 14\.00 s \| 1\.00 × \|/);
+  assert.match(
+    page,
+    /## Targets missed\n\n- .*optimized takes at most 1\.15 × the limit: no, 1\.46 ×\n\n2 others were met\./,
+  );
+  assert.match(page, /\[x\.json\]\(x\.json\)/);
 });
