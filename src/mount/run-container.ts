@@ -38,8 +38,9 @@ export interface RunRequest {
   readonly fetch: FetchRequest;
   readonly platform?: string | undefined;
   readonly registry?: MountRequest['registry'];
-  /** Records every first touch, also where that costs. */
+  /** Records every first touch, also where that costs; to a file, when the container has ended. */
   readonly record?: boolean | undefined;
+  readonly recordTo?: string | undefined;
   readonly watch?: RunWatch | undefined;
 }
 
@@ -88,9 +89,9 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
   const mountpoint = join(directory, 'rootfs');
   let mounted = false;
   try {
-    const { image, driver, fetch, platform, registry, record } = request;
+    const { image, driver, fetch, platform, registry, record, recordTo } = request;
     const owner = thisProcess();
-    const asked = { image, mountpoint, driver, readWrite: true, platform, registry, record, owner, ...fetch };
+    const asked = { image, mountpoint, driver, readWrite: true, platform, registry, record, recordTo, owner, ...fetch };
     const atStart = await startMount(asked, signal);
     const { mount } = atStart;
     mounted = true;

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseTraceFile, type Trace } from '../../src/format/trace/trace.ts';
+import { readTrace } from '../../src/trace/read-trace.ts';
 import { DRIVERS, driver } from '../support/drivers.ts';
 import { type NaiadHome, naiadHome } from '../support/naiad.ts';
 import { every, program, root } from '../support/requires.ts';
@@ -141,6 +142,9 @@ test('trace: record for a time, of a command of its own', { ...needs }, async ()
   ]);
   assert.equal(traceAt(file).readyMs, undefined);
   assert.deepEqual(offsetsOf(traceAt(file), '/srv/large'), LARGE_OFFSETS);
+  const run = join(scratch.path, 'run.trace.zst');
+  await naiad.run(['run', '--trace', run, '--user', '0', image, 'cat /srv/large >/dev/null']);
+  assert.deepEqual(offsetsOf(await readTrace(run), '/srv/large'), LARGE_OFFSETS);
   const broken = join(scratch.path, 'broken.trace');
   writeFileSync(broken, readFileSync(file).subarray(0, 300));
   const { stderr } = await naiad.run(['trace', 'show', broken], { okay: [12] });

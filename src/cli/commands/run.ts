@@ -52,6 +52,11 @@ export const command = defineCommand({
         describe: 'How to mount',
       })
       .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
+      .option('trace', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'When it has ended, write to FILE what it read first',
+      })
       .option('stats', { type: 'boolean', default: false, describe: 'Tell what the start took and fetched' }),
   async run(args, io) {
     const { parseEnv, parseVolume } = await import('../../container/container-config.ts');
@@ -75,6 +80,7 @@ export const command = defineCommand({
         fetch: readCacheFlags(args),
         platform: args.platform,
         registry: readRegistryFlags(args).registry,
+        recordTo: args.trace,
       },
       io.signal,
     );
