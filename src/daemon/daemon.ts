@@ -71,7 +71,7 @@ export class Daemon {
 
   /** Mounts, and resolves when it can be used. Nothing is left when it rejects. @throws NaiadError */
   async mount(request: MountRequest, signal: AbortSignal): Promise<MountStatus> {
-    if (this.#stopping) throw new NaiadError('CANCELED', 'the daemon is stopping');
+    if (this.#stopping) throw new NaiadError('DAEMON_MISSING', 'the daemon is stopping');
     const entry = this.#begin(request);
     const onAbort = () => entry.stop.abort(new NaiadError('CANCELED', 'who asked for the mount is gone'));
     signal.addEventListener('abort', onAbort, { once: true });
@@ -95,7 +95,7 @@ export class Daemon {
 
   /** Brings all of an image into the cache, and resolves when it is there. @throws what fillImage throws */
   async fill(request: FillRequest, signal: AbortSignal): Promise<FillResult> {
-    if (this.#stopping) throw new NaiadError('CANCELED', 'the daemon is stopping');
+    if (this.#stopping) throw new NaiadError('DAEMON_MISSING', 'the daemon is stopping');
     const { requestId, image } = request;
     const listed = { requestId, image, bytes: 0, bytesTotal: 0, why: undefined };
     const stop = new AbortController();

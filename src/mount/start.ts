@@ -5,7 +5,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, readlinkSync } from 'node
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { throwIfAborted } from '../base/concurrency.ts';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
 import { readOwner } from '../store/owner-lock.ts';
@@ -46,11 +46,18 @@ export interface DaemonSettings {
 
 /** Asks the daemon of `state`; one is started first if none runs. @throws NaiadError DAEMON_FAILED, what it answers. */
 export async function askDaemon<T>(state: string, call: ApiCall): Promise<T> {
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+  const end = Date.now() + STOP_WAIT_MS;
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; ) {
     await ensureDaemon(state);
     throwIfAborted(call.signal);
-    const answer = await callDaemon<T>(daemonPaths(state).socket, call);
-    if (answer !== undefined) return answer;
+    try {
+      const answer = await callDaemon<T>(daemonPaths(state).socket, call);
+      if (answer !== undefined) return answer;
+      attempt++;
+    } catch (error) {
+      // One that is ending takes nothing more, and makes room in a moment.
+      if (!hasCode(error, 'DAEMON_MISSING') || Date.now() > end) throw error;
+    }
     await sleep(ATTEMPT_PAUSE_MS);
   }
   throw new NaiadError('DAEMON_FAILED', `the daemon ends before it answers; ${lastWords(daemonPaths(state).log)}`);
