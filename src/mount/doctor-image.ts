@@ -22,6 +22,8 @@ export async function examineImage(reference: string, options: OpenImageOptions)
   const checks: Check[] = [];
   const began = performance.now();
   try {
+    const { dragonfly } = options.registry ?? {};
+    if (dragonfly) checks.push(await dragonflyCheck(dragonfly));
     await using image = await openConvertedImage(reference, options);
     const tookMs = Math.round(performance.now() - began);
     const { bootstrap, metadataBytes } = image;
@@ -37,6 +39,16 @@ export async function examineImage(reference: string, options: OpenImageOptions)
     checks.push({ name: 'image', status: 'fail', detail: `${error.code}: ${error.message}`, hint: error.hint });
   }
   return checks;
+}
+
+async function dragonflyCheck(text: string): Promise<Check> {
+  const { dragonflyAddress, dragonflyListens } = await import('../registry/dragonfly.ts');
+  const address = dragonflyAddress(text);
+  const name = 'dragonfly';
+  if (await dragonflyListens(address))
+    return { name, status: 'ok', detail: `${address.host} is asked for blobs first` };
+  const hint = 'Nothing is broken by it: the registry answers instead. Is dfdaemon running, and is its proxy enabled?';
+  return { name, status: 'warn', detail: `nobody listens at ${address.host}`, hint };
 }
 
 async function rangeCheck(reader: BlobReader, size: number, signal: AbortSignal | undefined): Promise<Check> {

@@ -1,11 +1,13 @@
 // Dragonfly, which passes blobs from node to node: as a proxy that contents of blobs are asked of first, and as a mirror that
 // hosts.toml names. Its answers are only taken when they are what was asked for; else the registry itself is asked.
+import { connect } from 'node:net';
 import { Agent, type Dispatcher } from 'undici';
 import { NaiadError } from '../base/errors.ts';
 import {
   DRAGONFLY_ANSWER_TIMEOUT_MS,
   MIRROR_DISTRUST_MS,
   MIRROR_REST_MS,
+  REGISTRY_CONNECT_TIMEOUT_MS,
   REGISTRY_CONNECTIONS_MAX,
 } from '../base/limits.ts';
 import { discard, type Exchange, type HttpRequest, type HttpResponse, headerOf, type Urgency } from './exchange.ts';
@@ -35,6 +37,21 @@ export function dragonflyAddress(text: string): URL {
   throw new NaiadError('CONFIG_INVALID', 'the address of Dragonfly is none of a daemon on this machine', {
     hint: 'For example: http://127.0.0.1:4001. Credentials for registries go there unencrypted, so it must be a loopback address.',
   });
+}
+
+/** True when something listens there. Asked for anything, a daemon would fetch it from a registry of its own choice. */
+export async function dragonflyListens(address: URL): Promise<boolean> {
+  const socket = connect({ host: address.hostname.replace(/^\[|\]$/g, ''), port: Number(address.port || 80) });
+  socket.setTimeout(REGISTRY_CONNECT_TIMEOUT_MS);
+  try {
+    return await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true));
+      socket.once('timeout', () => resolve(false));
+      socket.once('error', () => resolve(false));
+    });
+  } finally {
+    socket.destroy();
+  }
 }
 
 export class Dragonfly implements AsyncDisposable {

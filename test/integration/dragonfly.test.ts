@@ -191,6 +191,19 @@ test('dragonfly: an address elsewhere is refused, because credentials go there',
   }
 });
 
+test('dragonfly: doctor says whether it is there', async () => {
+  await using place = await setUp();
+  const { daemon, origin } = place;
+  const check = async () => {
+    const words = ['doctor', '--json', '--dragonfly', daemon.url, `${origin.host}/a:v1`];
+    const { stdout } = await runTool(process.execPath, [NAIAD, ...words], { okay: [0, 1] });
+    return JSON.parse(stdout).find(({ name }: { name: string }) => name === 'dragonfly').status;
+  };
+  assert.equal(await check(), 'ok');
+  await daemon[Symbol.asyncDispose]();
+  assert.equal(await check(), 'warn');
+});
+
 test('dragonfly: a mount reads through it, and is right when the daemon is not', {
   ...every(root(), addon(), fuse()),
 }, async () => {
