@@ -40,6 +40,11 @@ const SCENARIOS: readonly Scenario[] = [
     fault: once({ kind: 'status', status: 429, retryAfterSec: 2 }),
     secondsMax: 20,
   },
+  {
+    name: 'a storm of status 429',
+    fault: (n) => (n <= 3 ? { kind: 'status', status: 429, retryAfterSec: 1 } : undefined),
+    secondsMax: 60,
+  },
   { name: 'status 401 in the middle', fault: once({ kind: 'status', status: 401 }), secondsMax: 20 },
   { name: 'a connection that is reset', fault: once({ kind: 'reset' }), secondsMax: 20 },
   { name: 'a body cut short', fault: once({ kind: 'cut', bytes: 10_000 }), secondsMax: 20 },
