@@ -64,6 +64,7 @@ export const CODES = {
   MOUNTPOINT_INVALID: { kind: 'usage', doc: 'the mountpoint is missing, no directory or not empty' },
   MOUNTPOINT_BUSY: { kind: 'busy', doc: 'something is mounted there already, or processes use it' },
   NOT_MOUNTED: { kind: 'not-found', doc: 'no image of naiad is mounted there' },
+  MOUNT_LOST: { kind: 'failed', doc: 'daemon and keeper died at once, and what was mounted could not go on' },
   MOUNT_FAILED: { kind: 'failed', doc: 'the kernel or libfuse refused the mount' },
   DRIVER_UNAVAILABLE: { kind: 'unsupported', doc: 'FUSE, a library or a kernel feature is missing' },
   RUNTIME_MISSING: { kind: 'unsupported', doc: 'neither runc nor crun is installed' },

@@ -1,9 +1,11 @@
 // The mounts of one state directory, in one process: begun, ended, and taken up again after a predecessor that died.
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
+import type { Keeper } from '../keeper/keeper.ts';
 import type { ListedFill } from '../mount/ask-fill.ts';
 import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.ts';
 import { CachePool } from '../mount/cache-pool.ts';
@@ -14,10 +16,13 @@ import { forgetDescriptors, keptDescriptors, keptKey } from '../mount/kept-descr
 import type { MountStatus } from '../mount/mount-api.ts';
 import { isServed, listRecords, type MountRecord } from '../mount/mount-record.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
+import { isOurs, mountAt } from '../mount/mount-table.ts';
 import { cleanDead } from '../mount/recover.ts';
 import { type MountContext, ServedMount } from '../mount/serve.ts';
+import { usersOf } from '../mount/unmount.ts';
 import { Connections } from '../registry/connections.ts';
 import { daemonPaths } from '../store/paths.ts';
+import type { KeeperFacts } from './keeper-metrics.ts';
 import type { Log } from './log.ts';
 
 interface Entry {
@@ -28,6 +33,9 @@ interface Entry {
   readonly ended: Promise<void>;
   serving: boolean;
 }
+
+/** So long the mounts of a predecessor may take before this one answers; they go on after that. */
+const RESUME_PATIENCE_MS = 5000;
 
 interface Beginning {
   readonly mount: ServedMount;
@@ -83,6 +91,17 @@ export class Daemon {
     }
   }
 
+  /** Mounts of a daemon before this one that are not taken over yet. */
+  get resuming(): number {
+    return [...this.#entries].filter(({ mount }) => mount.record.resuming !== undefined).length;
+  }
+
+  /** What the keeper did; undefined without one. */
+  keeperFacts(): KeeperFacts | undefined {
+    const keeper = this.#keeper.current;
+    return keeper && { journal: keeper.journal, waiting: keeper.waiting };
+  }
+
   /** Every mount that can be used. */
   list(): MountStatus[] {
     return this.#serving().map(({ mount }) => mount.status());
@@ -135,37 +154,52 @@ export class Daemon {
     if (!entry.serving) entry.stop.abort(new NaiadError('CANCELED', 'unmounted before it was ready'));
     else await entry.mount.unmount(options);
     if (!options.lazy) return await entry.ended;
-    while (entry.mount.claimed) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (entry.mount.claimed) await sleep(5);
   }
 
   /**
    * Takes up what a predecessor left that died or handed over. Where the driver can go on, nothing is unmounted; the rest
-   * is mounted anew, in the background.
+   * is mounted anew, in the background. So is what takes long to be gone on with, as when a registry is down.
    */
   async recover(): Promise<void> {
     const left = listRecords(this.state).filter((record) => !isServed(record));
-    const keeper = existsSync(daemonPaths(this.state).keeper) ? await this.#keeper.get() : undefined;
+    const keeper = await this.#keeperOf(left);
     const kept = keeper ? await keptDescriptors(keeper) : new Map<string, number[]>();
     const resuming: Promise<unknown>[] = [];
     for (const record of left) {
       const descriptors = kept.get(keptKey(record)) ?? [];
       if (!canResume(record, descriptors)) {
-        await this.#replace(record);
+        await this.#replace(record, descriptors);
         continue;
       }
       kept.delete(keptKey(record));
       resuming.push(this.#resume(record, descriptors));
     }
-    await Promise.all(resuming);
-    if (!keeper) return;
-    await forgetDescriptors(keeper, kept);
-    await keeper.removeOtherDevices();
+    if (keeper) await forgetDescriptors(keeper, kept);
+    const settled = Promise.all(resuming).then(() => this.#keeper.settle());
+    settled.catch((error) => this.#log.error({ error: String(error) }, 'the keeper cannot be told what goes on'));
+    await Promise.race([settled.catch(() => undefined), sleep(RESUME_PATIENCE_MS, undefined, { ref: false })]);
+  }
+
+  /** The keeper of a predecessor, or a new one where there was one; undefined where none is needed. */
+  async #keeperOf(left: readonly MountRecord[]): Promise<Keeper | undefined> {
+    const { keeper, keeperLock } = daemonPaths(this.state);
+    if (!left.some(({ handover }) => handover) && !existsSync(keeper) && !existsSync(keeperLock)) return undefined;
+    try {
+      return await this.#keeper.get();
+    } catch (error) {
+      if (!(error instanceof NaiadError)) throw error;
+      this.#log.error({ error: error.message }, 'there is no keeper: mounts of a daemon before this one cannot go on');
+      return undefined;
+    }
   }
 
   async #resume(record: MountRecord, descriptors: readonly number[]): Promise<void> {
     const { mountpoint, image, request, process } = record;
+    const onRetry = (error: NaiadError) =>
+      this.#log.warn({ mountpoint, image, code: error.code, error: error.message }, 'a mount waits for its image');
     const entry = this.#begin(request as MountRequest, [], (mount, signal) =>
-      mount.resume(record, descriptors, signal),
+      mount.resume(record, descriptors, { signal, onRetry }),
     );
     try {
       await entry.ready;
@@ -174,13 +208,14 @@ export class Daemon {
       if (!(error instanceof NaiadError)) throw error;
       this.#log.error({ mountpoint, image, error: error.message }, 'a mount could not be taken over');
       await entry.ended;
-      if (!request?.owner) this.#mountAnew(record, request as MountRequest);
+      if (!request?.owner && !entry.stop.signal.aborted) this.#mountAnew(record, request as MountRequest, error);
     }
   }
 
   /** Unmounts what a dead daemon left and mounts it anew, unless it was for a container, or not ready. */
-  async #replace(record: MountRecord): Promise<void> {
-    const { request, mountpoint, process, ready } = record;
+  async #replace(record: MountRecord, descriptors: readonly number[]): Promise<void> {
+    const { request, mountpoint, process, ready, image } = record;
+    const problem = isKept(record, descriptors) ? undefined : await this.#reportLost(record);
     try {
       await cleanDead(this.state, record, { lazy: true });
     } catch (error) {
@@ -188,21 +223,45 @@ export class Daemon {
       this.#log.error({ mountpoint, error: error.message }, 'a mount of a dead daemon cannot be cleaned up');
       return;
     }
-    const who = { mountpoint, image: record.image, pid: process.pid };
+    const who = { mountpoint, image, pid: process.pid };
     if (!request || !ready || request.owner) this.#log.warn(who, 'a mount of a dead daemon was removed');
-    else this.#mountAnew(record, request);
+    else this.#mountAnew(record, request, problem);
   }
 
-  /** Leaves every mount that can go on without this process to the next one, which the keeper starts. */
-  async handOver(): Promise<void> {
+  /** Of a mount that should have gone on and cannot, what has become of it; undefined for others. Who uses it has to know. */
+  async #reportLost({
+    handover,
+    ready,
+    target,
+    mountpoint,
+    image,
+    driver,
+  }: MountRecord): Promise<NaiadError | undefined> {
+    const places = target === mountpoint ? [target] : [mountpoint, target];
+    const entries = places.flatMap((path) => mountAt(path) ?? []).filter(isOurs);
+    if (!handover || !ready || entries.length === 0) return undefined; // Nothing is mounted any more after a reboot.
+    const users = (await Promise.all(entries.map(usersOf))).flat();
+    const what =
+      driver === 'erofs' ? 'who read from it since may have got zeros for data' : 'who read from it got errors';
+    const problem = new NaiadError('MOUNT_LOST', `so did its keeper: ${what}, and must be started again`);
+    this.#log.fatal(
+      { mountpoint, image, driver, users, code: problem.code },
+      `the daemon died, and ${problem.message}`,
+    );
+    return problem;
+  }
+
+  /** Leaves every mount that can go on without this process to the next one, which the keeper starts, by `command` if given. */
+  async handOver(command?: readonly string[]): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.#serving().map(({ mount }) => mount.release()));
-    await this.#keeper.release();
+    await this.#keeper.release(command);
   }
 
-  #mountAnew(record: MountRecord, request: MountRequest): void {
+  #mountAnew(record: MountRecord, request: MountRequest, cause?: NaiadError): void {
     const { mountpoint, image, process } = record;
-    const why = `Mounted anew: the daemon that served it (process ${process.pid}) died, and files that were open then are lost.`;
+    const what = `Mounted anew: the daemon that served it (process ${process.pid}) died`;
+    const why = cause ? `${what}; ${cause.message}.` : `${what}, and files that were open then are lost.`;
     this.#log.warn({ mountpoint, image, pid: process.pid }, why);
     this.#begin(request, [why]).ready.catch(() => undefined); // Logged where it ends.
   }
@@ -272,8 +331,13 @@ export class Daemon {
   }
 }
 
-function canResume({ request, ready, driver, handover }: MountRecord, descriptors: readonly number[]): boolean {
+function canResume(record: MountRecord, descriptors: readonly number[]): boolean {
+  const { request, ready, driver, handover } = record;
   if (!request || !ready || !driver || !handover) return false;
-  const owned = request.owner === undefined || isAlive(request.owner);
-  return owned && descriptors.filter((fd) => fd !== undefined).length === handover.descriptors;
+  return (request.owner === undefined || isAlive(request.owner)) && isKept(record, descriptors);
+}
+
+/** True when the keeper has all that it was given of a mount. */
+function isKept({ handover }: MountRecord, descriptors: readonly number[]): boolean {
+  return descriptors.filter((fd) => fd !== undefined).length === handover?.descriptors;
 }

@@ -5,6 +5,7 @@ import type { MountObserver } from '../mount/image-fs.ts';
 import type { MountStatus } from '../mount/mount-api.ts';
 import type { Daemon } from './daemon.ts';
 import { addFetchMetrics } from './fetch-metrics.ts';
+import { addKeeperMetrics } from './keeper-metrics.ts';
 
 /** Seconds: from a chunk in the next rack to the deadline of a read. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -104,6 +105,7 @@ export class Metrics implements MountObserver {
     addFetchMetrics(registers, () => this.#daemon?.fetchers ?? new Map());
     this.#addCaches(registers);
     this.#addProcess(registers);
+    addKeeperMetrics(registers, () => this.#daemon?.keeperFacts());
   }
 
   stalled(seconds: number): void {

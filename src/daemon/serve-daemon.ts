@@ -5,13 +5,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
 import { formatTrace } from '../format/trace/trace.ts';
+import { askKeeper } from '../keeper/keeper.ts';
 import { containerFacts } from '../mount/container-facts.ts';
 import type { FillRequest } from '../mount/fill-image.ts';
 import type { DaemonStatus, RecordedAnswer } from '../mount/mount-api.ts';
 import type { MountRequest } from '../mount/mount-request.ts';
 import { cleanStaleRuns } from '../mount/run-container.ts';
 import type { ServedMount } from '../mount/serve.ts';
-import { type DaemonSettings, daemonCommand, daemonRunning, mountNamespaceOf } from '../mount/start.ts';
+import {
+  type DaemonProgram,
+  type DaemonSettings,
+  daemonCommand,
+  daemonRunning,
+  mountNamespaceOf,
+} from '../mount/start.ts';
 import { stateRoot } from '../mount/state-root.ts';
 import { preContentProblem } from '../native/keeper.ts';
 import { takeOwnerLock } from '../store/owner-lock.ts';
@@ -50,10 +57,11 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
     throw daemonRunning(lock.owner.pid, state);
   }
   using _lock = lock;
+  const settings = { ...options.settings, idleSec: options.idleSec };
   const metrics = new Metrics(options.version);
   const daemon = new Daemon({
     ...{ state, log, observer: metrics },
-    command: daemonCommand(state, { ...options.settings, idleSec: options.idleSec }),
+    command: daemonCommand(state, settings),
   });
   const stop = new AbortController();
   const onAbort = () => stop.abort(options.signal.reason);
@@ -63,13 +71,16 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   const status = statusOf(daemon, options);
   const api = await serveApi(paths.socket, routesOf({ daemon, metrics, status, stop }));
   log.info({ state, version: options.version }, 'serving');
-  options.onReady(status());
+  options.onReady(await status());
   const loading = preload();
   try {
     await untilOver(daemon, { api, lock, stop: stop.signal, idleSec: options.idleSec, log });
   } finally {
     await loading;
-    if (stop.signal.reason === HANDOVER) await handOver(daemon, api, log);
+    const { reason: asked } = stop.signal;
+    if (asked instanceof Handover) {
+      await handOver(daemon, { api, log, command: daemonCommand(state, settings, asked.program) });
+    }
     log.info({ mounts: daemon.size }, 'stopping');
     const reason = stop.signal.aborted ? stop.signal.reason : undefined;
     const why = reason instanceof NaiadError ? reason : new NaiadError('CANCELED', 'the daemon was stopped');
@@ -91,24 +102,35 @@ async function preload(): Promise<void> {
   }
 }
 
-const HANDOVER = Symbol('handover');
+/** Why the daemon ends, when another one is to go on. */
+class Handover {
+  /** The next one's; undefined for the same as this one's. */
+  readonly program: DaemonProgram | undefined;
+
+  constructor(program: DaemonProgram | undefined) {
+    this.program = program;
+  }
+}
 
 /** Ends this process with everything left in place: the next one finds its records. */
-async function handOver(daemon: Daemon, api: ApiServer, log: Log): Promise<never> {
+async function handOver(
+  daemon: Daemon,
+  { api, log, command }: { readonly api: ApiServer; readonly log: Log; readonly command: readonly string[] },
+): Promise<never> {
   log.info({ mounts: daemon.size }, 'handing over');
   await api[Symbol.asyncDispose]();
-  await daemon.handOver();
+  await daemon.handOver(command);
   process.exit(0);
 }
 
 interface Served {
   readonly daemon: Daemon;
   readonly metrics: Metrics;
-  readonly status: () => DaemonStatus;
+  readonly status: () => Promise<DaemonStatus>;
   readonly stop: AbortController;
 }
 
-function statusOf(daemon: Daemon, { version, idleSec }: ServeDaemonOptions): () => DaemonStatus {
+function statusOf(daemon: Daemon, { version, idleSec }: ServeDaemonOptions): () => Promise<DaemonStatus> {
   const fixed = {
     version,
     process: thisProcess(),
@@ -117,7 +139,15 @@ function statusOf(daemon: Daemon, { version, idleSec }: ServeDaemonOptions): () 
     mountNamespace: mountNamespaceOf(),
     idleSec,
   };
-  return () => ({ ...fixed, mounts: daemon.size, rssBytes: process.memoryUsage.rss() });
+  return async () => {
+    const keeper = await askKeeper(daemonPaths(daemon.state).keeper).catch(() => undefined); // It may just end.
+    return {
+      ...{ ...fixed, mounts: daemon.size, resuming: daemon.resuming, rssBytes: process.memoryUsage.rss() },
+      ...(keeper && {
+        keeper: { pid: keeper.pid, devices: keeper.devices, held: keeper.held, waiting: keeper.waiting },
+      }),
+    };
+  };
 }
 
 function routesOf({ daemon, metrics, status, stop }: Served): ReadonlyMap<string, Route> {
@@ -125,7 +155,7 @@ function routesOf({ daemon, metrics, status, stop }: Served): ReadonlyMap<string
     ['GET /metrics', async () => new TextAnswer(await metrics.text(daemon), metrics.contentType)],
     ['GET /v1/daemon', status],
     ['POST /v1/daemon/stop', () => stop.abort(new NaiadError('CANCELED', 'the daemon was asked to stop'))],
-    ['POST /v1/daemon/handover', () => stop.abort(HANDOVER)],
+    ['POST /v1/daemon/handover', ({ body }) => stop.abort(new Handover(programOf(body)))],
     ['GET /v1/fills', () => daemon.fills],
     ['POST /v1/fills', ({ body, signal }) => daemon.fill(fillOf(body), signal)],
     ['GET /v1/mounts', () => daemon.list()],
@@ -140,6 +170,15 @@ function routesOf({ daemon, metrics, status, stop }: Served): ReadonlyMap<string
 async function traceOf(mount: ServedMount): Promise<RecordedAnswer> {
   const { trace, sinceMs } = await mount.trace();
   return { trace: Buffer.from(formatTrace(trace)).toString(), sinceMs };
+}
+
+/** @throws NaiadError USAGE where `program` is not words. */
+function programOf({ program }: Call['body']): DaemonProgram | undefined {
+  if (program === undefined) return undefined;
+  const words = Array.isArray(program) ? (program as readonly unknown[]) : [];
+  const [first, ...rest] = words.filter((word): word is string => typeof word === 'string' && !word.includes('\0'));
+  if (first !== undefined && rest.length + 1 === words.length) return [first, ...rest];
+  throw new NaiadError('USAGE', '"program" is no list of words');
 }
 
 /** @throws NaiadError USAGE where the body is no request. */

@@ -57,20 +57,26 @@ interface Registered {
 }
 
 interface Attached {
+  /** The keeper's. */
+  readonly pid: number;
   readonly channel: KeeperChannel;
   readonly group: number;
   readonly journal: number;
   readonly wake: Socket;
+  /** Resolves once the keeper is dead, or this process has left it. */
+  readonly gone: Promise<void>;
 }
 
 /** How long a keeper that was just started is waited for. */
-const START_WAIT_MS = 5000;
+const START_WAIT_MS = 30_000;
 const CONNECT_PAUSE_MS = 5;
 /** How long the daemon that a keeper has may take to die. */
-const BUSY_WAIT_MS = 2000;
+const BUSY_WAIT_MS = 10_000;
 const BUSY_PAUSE_MS = 20;
-/** By then the end of the stream that wakes has been seen. */
-const LOSS_NOTICE_MS = 100;
+/** A keeper that does not answer, and is not dead by then, hangs. */
+const DYING_MS = 1000;
+/** Keepers that may die one after another in the middle of one call. */
+const CALL_ATTEMPTS_MAX = 10;
 /** Readers that a keeper may have lost wait for the whole device; a failure is tried again this often. */
 const COMPLETE_ATTEMPTS_MAX = 3;
 const readAsync = promisify(read);
@@ -85,7 +91,7 @@ export class Keeper implements AsyncDisposable {
   #leaving = false;
   /** False while devices of a daemon before this one may be added again: then events of unknown files wait. */
   #settled: boolean;
-  /** Ends when the keeper that took the place of a dead one knows all that it must. */
+  /** Ends when the keeper that took the place of a dead one knows all that it must. Never rejects. */
   #ready: Promise<void> = Promise.resolve();
 
   private constructor(options: KeeperOptions, attached: Attached, settled: boolean) {
@@ -97,9 +103,18 @@ export class Keeper implements AsyncDisposable {
 
   /** Connects to the keeper that listens there, or starts one. @throws NaiadError KEEPER_LOST, KEEPER_REFUSED, … */
   static async start(options: KeeperOptions): Promise<Keeper> {
-    const connected = await Keeper.connect(options);
-    if (connected) return connected;
-    return new Keeper(options, await attach(options, spawnKeeper(options)), true);
+    for (const end = Date.now() + START_WAIT_MS; ; await sleep(CONNECT_PAUSE_MS)) {
+      const connected = await Keeper.connect(options);
+      if (connected) return connected;
+      const child = spawnKeeper(options);
+      try {
+        const attached = await attach(options, child);
+        return new Keeper(options, attached, attached.pid === child.pid);
+      } catch (error) {
+        // Another one is just starting, or ending.
+        if (!child.taken() || Date.now() >= end) throw error;
+      }
+    }
   }
 
   /** The keeper that listens there, as its daemon; undefined when there is none. @throws NaiadError KEEPER_REFUSED when
@@ -109,7 +124,7 @@ export class Keeper implements AsyncDisposable {
       const channel = KeeperChannel.connect(options.socketPath);
       if (!channel) return undefined;
       try {
-        return new Keeper(options, await hello(channel), false);
+        return new Keeper(options, await hello(channel, options), false);
       } catch (error) {
         // The daemon before this one may be just dying.
         if (!hasCode(error, 'KEEPER_REFUSED') || Date.now() >= end) throw error;
@@ -120,6 +135,16 @@ export class Keeper implements AsyncDisposable {
   /** What the journal says; of every keeper that had it. */
   get journal(): KeeperJournalHeader {
     return readJournalHeader(this.#attached.journal);
+  }
+
+  /** Readers that wait now. */
+  get waiting(): number {
+    return pendingEvents(this.#attached.journal).length;
+  }
+
+  /** Has the keeper start the next daemon with other words. False when it is one of before that was possible. */
+  async setCommand(command: readonly string[]): Promise<boolean> {
+    return await this.#persist(() => sendCommand(this.#attached.channel, command));
   }
 
   /** Watches a device: from now on a read of it waits until its range is ready. */
@@ -153,8 +178,11 @@ export class Keeper implements AsyncDisposable {
 
   /** Called once every device of a daemon before this one was added again: the rest, of mounts that are gone or go, is left. */
   async removeOtherDevices(): Promise<void> {
+    if (this.#settled) return;
     this.#settled = true;
     this.#takeEvents();
+    // That one may have died before it could answer what a keeper had read and not recorded.
+    if (this.journal.unrecorded) this.#answerUnrecorded().catch(warn);
     for (const [name, id] of await this.devices()) {
       if (!this.#devices.has(name)) await this.#attached.channel.demand('removeDevice', { id, error: 1 });
     }
@@ -232,11 +260,12 @@ export class Keeper implements AsyncDisposable {
 
   #listen(attached: Attached): void {
     attached.wake.on('data', () => this.#takeEvents());
-    attached.wake.on('error', () => undefined); // Followed by "close".
     attached.wake.on('close', () => {
       if (this.#leaving || this.#attached !== attached) return;
-      this.#ready = this.#succeed(attached).catch((error) => {
-        if (!hasCode(error, 'KEEPER_LOST')) warn(error); // The successor died as well, and has one of its own.
+      this.#ready = this.#succeed(attached).catch(async (error) => {
+        if (!hasCode(error, 'KEEPER_LOST')) return warn(error);
+        // The successor died as well, and has one of its own.
+        if (this.#attached !== attached && !this.#leaving) await this.#end(this.#attached);
       });
     });
   }
@@ -275,6 +304,19 @@ export class Keeper implements AsyncDisposable {
     }
   }
 
+  /** Resolves when the keeper is dead: one that does not answer and lives is ended, for two must never share a group. */
+  async #end(attached: Attached): Promise<void> {
+    const hangs = await Promise.race([attached.gone, sleep(DYING_MS, 'hangs' as const, { ref: false })]);
+    if (!hangs) return;
+    warn(new NaiadError('KEEPER_LOST', `the keeper (process ${attached.pid}) does not answer and is killed`));
+    try {
+      process.kill(attached.pid, 'SIGKILL'); // It has its end of our connection still, so it is this process.
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+    await attached.gone;
+  }
+
   /** The keeper is dead: starts another one with its group and journal, and tells it all that this process knows. */
   async #succeed(dead: Attached): Promise<void> {
     dead.channel[Symbol.dispose]();
@@ -291,14 +333,18 @@ export class Keeper implements AsyncDisposable {
     for (const [name, { fd, state }] of this.#held) await channel.demand('hold', { name, state }, [fd]);
     this.#working.clear(); // What was answered to the dead keeper may never have reached its reader.
     this.#takeEvents();
-    if (this.journal.unrecorded) await this.#answerUnrecorded();
+    if (this.journal.unrecorded && this.#settled) this.#answerUnrecorded().catch(warn);
   }
 
   /** Readers wait for it, so it does not give up. */
   async #startSuccessor(inherited: { group: number; journal: number }): Promise<Attached> {
     for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, 5000)) {
       try {
-        return await attach(this.#options, spawnKeeper(this.#options, inherited));
+        const child = spawnKeeper(this.#options, inherited);
+        const attached = await attach(this.#options, child);
+        if (attached.pid === child.pid) return attached;
+        detach(attached);
+        throw new NaiadError('KEEPER_LOST', `process ${attached.pid}, another keeper, serves the socket`);
       } catch (error) {
         if (this.#leaving) throw error;
         warn(error);
@@ -309,14 +355,15 @@ export class Keeper implements AsyncDisposable {
 
   /** A call in whose middle the keeper died is made again with the next one. */
   async #persist<T>(call: () => Promise<T>): Promise<T> {
-    await this.#ready;
-    try {
-      return await call();
-    } catch (error) {
-      if (!hasCode(error, 'KEEPER_LOST')) throw error;
-      await sleep(LOSS_NOTICE_MS);
+    for (let attempt = 1; ; attempt++) {
       await this.#ready;
-      return await call();
+      const attached = this.#attached;
+      try {
+        return await call();
+      } catch (error) {
+        if (!hasCode(error, 'KEEPER_LOST') || this.#leaving || attempt === CALL_ATTEMPTS_MAX) throw error;
+        await this.#end(attached);
+      }
     }
   }
 
@@ -327,7 +374,7 @@ export class Keeper implements AsyncDisposable {
       const all = [...this.#devices.values()].map(({ device }) => device.complete());
       error = (await Promise.allSettled(all)).every(({ status }) => status === 'fulfilled') ? 0 : EIO;
     }
-    await this.#attached.channel.demand('sweep', { error });
+    await this.#persist(() => this.#attached.channel.demand('sweep', { error }));
   }
 }
 
@@ -355,25 +402,39 @@ export async function askKeeper(socketPath: string): Promise<KeeperReport | unde
 }
 
 /** Says hello to a keeper that was just started, as soon as it listens. */
-async function attach({ socketPath }: KeeperOptions, child: KeeperProcess): Promise<Attached> {
+async function attach(options: KeeperOptions, child: KeeperProcess): Promise<Attached> {
   for (const end = Date.now() + START_WAIT_MS; Date.now() < end; await sleep(CONNECT_PAUSE_MS)) {
     const problem = child.problem();
     if (problem) throw problem;
-    const channel = KeeperChannel.connect(socketPath);
-    if (channel) return await hello(channel);
+    const channel = KeeperChannel.connect(options.socketPath);
+    if (channel) return await hello(channel, options);
   }
-  throw new NaiadError('KEEPER_LOST', `the keeper does not listen at ${socketPath}`);
+  throw new NaiadError('KEEPER_LOST', `the keeper does not listen at ${options.socketPath}`);
 }
 
-async function hello(channel: KeeperChannel): Promise<Attached> {
+async function hello(channel: KeeperChannel, { command }: KeeperOptions): Promise<Attached> {
   try {
-    const { descriptors } = await channel.demand('hello');
-    const [group, journal, wake] = descriptors as [number, number, number];
+    const { id: pid, descriptors } = await channel.demand('hello');
+    const [group, journal, wakeEnd] = descriptors as [number, number, number];
     readJournalHeader(journal);
-    return { channel, group, journal, wake: new Socket({ fd: wake, readable: true, writable: false }) };
+    if (command) await sendCommand(channel, command);
+    const wake = new Socket({ fd: wakeEnd, readable: true, writable: false });
+    wake.on('error', () => undefined); // Followed by "close".
+    const gone = new Promise<void>((resolve) => wake.once('close', () => resolve()));
+    return { pid, channel, group, journal, wake, gone };
   } catch (error) {
     channel[Symbol.dispose]();
     throw error;
+  }
+}
+
+/** False when the keeper is one of before that was possible. */
+async function sendCommand(channel: KeeperChannel, command: readonly string[]): Promise<boolean> {
+  const words = memoryFile(Buffer.from(command.map((word) => `${word}\0`).join('')));
+  try {
+    return (await channel.call('command', {}, [words])).errno === undefined;
+  } finally {
+    closeSync(words);
   }
 }
 

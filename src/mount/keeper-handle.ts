@@ -7,16 +7,24 @@ import { Keeper, type KeeperOptions } from '../keeper/keeper.ts';
 export class KeeperHandle implements AsyncDisposable {
   readonly #options: KeeperOptions;
   #keeper: Promise<Keeper> | undefined;
+  #current: Keeper | undefined;
+  /** True once nothing of a process before this one is taken up any more. */
+  #settled = false;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
+  }
+
+  /** The keeper, if there is one by now. */
+  get current(): Keeper | undefined {
+    return this.#current;
   }
 
   /** @throws NaiadError when it cannot be started; the next call tries again. */
   get(): Promise<Keeper> {
     if (this.#keeper) return this.#keeper;
     mkdirSync(dirname(this.#options.socketPath), { recursive: true, mode: 0o700 });
-    const starting = Keeper.start(this.#options);
+    const starting = this.#start();
     starting.catch(() => {
       this.#keeper = undefined;
     });
@@ -24,9 +32,24 @@ export class KeeperHandle implements AsyncDisposable {
     return starting;
   }
 
-  /** Leaves the keeper, and what it keeps, to the next process. */
-  async release(): Promise<void> {
-    await (await this.#keeper)?.release();
+  /** Says that all is taken up of what a process before this one had the keeper watch: the rest is let go of. */
+  async settle(): Promise<void> {
+    this.#settled = true;
+    await (await this.#keeper)?.removeOtherDevices();
+  }
+
+  async #start(): Promise<Keeper> {
+    const keeper = await Keeper.start(this.#options);
+    this.#current = keeper;
+    if (this.#settled) await keeper.removeOtherDevices();
+    return keeper;
+  }
+
+  /** Leaves the keeper, and what it keeps, to the next process, which `command` starts if given. */
+  async release(command?: readonly string[]): Promise<void> {
+    const keeper = await this.#keeper?.catch(() => undefined);
+    if (command) await keeper?.setCommand(command);
+    await keeper?.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

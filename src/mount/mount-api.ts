@@ -61,6 +61,12 @@ export interface DaemonStatus {
   /** Seconds without a mount after which it ends by itself; undefined when it stays. */
   readonly idleSec?: number | undefined;
   readonly mounts: number;
+  /** Of those, mounts of a daemon before this one that are not taken over yet. */
+  readonly resuming: number;
+  /** The process that keeps events and descriptors of mounts; undefined when nothing needed one yet. */
+  readonly keeper?:
+    | { readonly pid: number; readonly devices: number; readonly held: number; readonly waiting: number }
+    | undefined;
   readonly rssBytes: number;
 }
 

@@ -42,6 +42,8 @@ export interface MountRecord {
   /** ISO 8601. */
   readonly since: string;
   readonly ready: boolean;
+  /** While a daemon takes it over from another one: what that waits for. */
+  readonly resuming?: string | undefined;
   /** What was decided and why, in sentences. */
   readonly why: readonly string[];
 }

@@ -32,10 +32,15 @@ export async function listMounts(): Promise<ListedMount[]> {
     const hint = `naiad umount ${mount.mountpoint}`;
     const status = served?.find(({ mount: { id } }) => id === mount.id);
     if (status) return { state: 'serving', ...status };
-    if (!isServed(mount)) return { state: 'dead', mount, hint };
-    if (!mount.ready) return { state: 'starting', mount, hint };
+    if (!isServed(mount)) return { state: 'dead', mount, hint: deadHint(mount) };
+    if (!mount.ready || mount.resuming !== undefined) return { state: 'starting', mount, hint };
     return { state: 'hung', mount, hint: `kill -9 ${mount.process.pid}; ${hint}` };
   });
+}
+
+function deadHint({ driver, mountpoint, ready }: MountRecord): string {
+  const zeros = driver === 'erofs' && ready ? 'What is missing in the cache reads as zeros: end what uses it. ' : '';
+  return `${zeros}naiad daemon mounts it anew, naiad umount ${mountpoint} removes it`;
 }
 
 /** One mount; undefined when no daemon answers for it. */

@@ -10,6 +10,7 @@ import { thisProcess } from '../base/process-identity.ts';
 import { holdFiles } from '../cache/hold.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
+import { closeDescriptors } from '../native/descriptors.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
 import type { Connections } from '../registry/connections.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
@@ -35,6 +36,7 @@ import { checkMountpoint } from './mountpoint.ts';
 import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { recordedTrace } from './recorded-trace.ts';
 import { cleanDead } from './recover.ts';
+import { type RetryOptions, retryOpen } from './retry-open.ts';
 import { slowReasons } from './slow-reasons.ts';
 import { TraceLookup, type TraceUse } from './trace-source.ts';
 import { unmount } from './unmount.ts';
@@ -137,17 +139,28 @@ export class ServedMount {
 
   /**
    * Goes on with a mount that a daemon before this one has left, without unmounting it; `descriptors` are what was kept of
-   * it. Whoever waits in it is answered.
+   * it, and are closed by this. Whoever waits in it is answered. While its image cannot be opened, `onRetry` is told why.
    * @throws NaiadError when it cannot; `cleanUp` unmounts it then.
    */
-  async resume(left: MountRecord, descriptors: readonly number[], signal: AbortSignal): Promise<void> {
+  async resume(left: MountRecord, descriptors: readonly number[], options: RetryOptions): Promise<void> {
     const { handover, driver: name, target } = left;
-    this.#record = { ...left, process: thisProcess(), ready: false };
+    this.#record = { ...left, process: thisProcess(), resuming: `It is taken over from process ${left.process.pid}.` };
     this.#claimed = true;
     this.#resumed = true;
     this.#update({});
-    if (left.readWrite?.remove !== undefined) await this.#adoptWritten(left.readWrite.remove);
-    await this.#open(pinnedReference(left), signal, { keptFirst: true });
+    try {
+      if (left.readWrite?.remove !== undefined) await this.#adoptWritten(left.readWrite.remove);
+      await retryOpen(() => this.#open(pinnedReference(left), options.signal, { keptFirst: true }), {
+        ...options,
+        onRetry: async (error, pauseMs) => {
+          await options.onRetry(error, pauseMs);
+          await this.#waitForImage(error, pauseMs);
+        },
+      });
+    } catch (error) {
+      closeDescriptors(descriptors); // Of a FUSE mount, it ends with the last of them.
+      throw error;
+    }
     const driver = name && chooseDriver(name, left.cache).driver;
     if (!driver?.resume || !handover) throw new NaiadError('BUG', `${left.mountpoint} cannot be taken over`);
     const own = handover.anchored ? [] : descriptors;
@@ -161,7 +174,8 @@ export class ServedMount {
     await this.#prepareHandover();
     this.#readyMs = monotonicMs();
     const why = `Taken over from process ${left.process.pid}: nothing was unmounted.`;
-    this.#update({ ready: true, why: [...left.why.filter((line) => !line.startsWith('Taken over ')), why] });
+    const others = left.why.filter((line) => !line.startsWith('Taken over '));
+    this.#update({ resuming: undefined, why: [...others, why] });
     this.#startFill();
   }
 
@@ -228,6 +242,16 @@ export class ServedMount {
     const devices = this.fs.caches.map(({ device }) => device);
     this.#traceUse = this.#traceLookup.use({ bootstrap, devices }, { isHere });
     return image;
+  }
+
+  /** After an attempt to open the image of a mount that is there: nothing of it is left, and the record says why. */
+  async #waitForImage(error: NaiadError, pauseMs: number): Promise<void> {
+    await this.#image?.[Symbol.asyncDispose]();
+    await this.#directory?.[Symbol.asyncDispose]();
+    this.#image = undefined;
+    this.#directory = undefined;
+    const what = `Its image cannot be opened, which is tried again in ${pauseMs / 1000} s`;
+    this.#update({ resuming: `${what}; what is missing in the cache waits: ${error.message}` });
   }
 
   /** Has the keeper hold what a successor needs. That it cannot is no reason not to mount. */

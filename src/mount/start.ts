@@ -91,9 +91,21 @@ export function mountNamespaceOf(): string {
   return readlinkSync('/proc/self/ns/mnt');
 }
 
-/** A program with its arguments that serves `state` in the background. */
-export function daemonCommand(state: string, settings: DaemonSettings): [string, ...string[]] {
-  return [process.execPath, ...NODE_OPTIONS, DAEMON_MAIN, state, JSON.stringify(settings)];
+/** A program with its first arguments. */
+export type DaemonProgram = readonly [string, ...string[]];
+
+/** What serves in the background, as it is installed where this process came from. */
+function daemonProgram(): DaemonProgram {
+  return [process.execPath, ...NODE_OPTIONS, DAEMON_MAIN];
+}
+
+/** `program` with the arguments with which it serves `state`. */
+export function daemonCommand(
+  state: string,
+  settings: DaemonSettings,
+  program: DaemonProgram = daemonProgram(),
+): [string, ...string[]] {
+  return [...program, state, JSON.stringify(settings)];
 }
 
 /** Starts a daemon that outlives this process, and returns when it answers or another one was faster. */
@@ -153,7 +165,8 @@ export async function runningDaemon(): Promise<DaemonStatus> {
 export async function upgradeDaemon(): Promise<DaemonStatus> {
   const state = stateRoot();
   const { process: before, idleSec } = await runningDaemon();
-  await callDaemon(daemonPaths(state).socket, { ...DAEMON_STATUS, method: 'POST', path: '/v1/daemon/handover' });
+  const body = { program: daemonProgram() };
+  await callDaemon(daemonPaths(state).socket, { ...DAEMON_STATUS, method: 'POST', path: '/v1/daemon/handover', body });
   if (!(await ends(before))) throw new NaiadError('DAEMON_FAILED', `process ${before.pid} does not end`);
   // The keeper starts one at once; where nothing needs a keeper, nobody does.
   const successor = await awaitDaemon(state);

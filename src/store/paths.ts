@@ -13,7 +13,7 @@
 //   <state>/                     $NAIAD_STATE, /run/naiad as root, $XDG_RUNTIME_DIR/naiad, <cache>/run
 //     mounts/<mountId>.json      one mount: image, mountpoint, driver, process
 //     daemon.sock                API of the daemon that serves them
-//     keeper.sock                of the keeper, which outlives the daemon
+//     keeper.sock, keeper.sock.lock   of the keeper, which outlives the daemon; locked by it
 //     daemon.lock                which process that is
 //     daemon.log                 what it logged
 //     mounts/<mountId>/{lower,upper,work}   the parts of a read-write mount
@@ -97,12 +97,19 @@ export function mountPaths(state: string, mountId: string): { record: string; pa
 }
 
 /** Files of the daemon of a state directory. */
-export function daemonPaths(state: string): { socket: string; lock: string; log: string; keeper: string } {
+export function daemonPaths(state: string): {
+  socket: string;
+  lock: string;
+  log: string;
+  keeper: string;
+  keeperLock: string;
+} {
   return {
     socket: join(state, 'daemon.sock'),
     lock: join(state, 'daemon.lock'),
     log: join(state, 'daemon.log'),
     keeper: join(state, 'keeper.sock'),
+    keeperLock: join(state, 'keeper.sock.lock'),
   };
 }
 

@@ -12,6 +12,7 @@ import { KEEPER_CALLS, keeperMessage } from '../../src/format/keeper/records.ts'
 import { viewOf } from '../../src/format/record.ts';
 import { Keeper, stopKeeper } from '../../src/keeper/keeper.ts';
 import { connectPackets, receiveDescriptors, sendDescriptors } from '../../src/native/descriptors.ts';
+import { endAll } from '../support/end-all.ts';
 import { CHUNK_SIZE, CHUNKS, chunkBytes, testDevice } from '../support/keeper-device.ts';
 import { addon, every, preContent } from '../support/requires.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -130,7 +131,6 @@ test('keeper: the daemon’s own reads of what is missing fail at once', { ...ne
 
 test('keeper: a killed daemon is started again, and readers get the right bytes', { ...needs }, async () => {
   using scratch = temporaryDir('keeper');
-  const socketPath = join(scratch.path, 'keeper.sock');
   const pids = () => readFileSync(join(scratch.path, 'pids'), 'utf8').trim().split('\n').map(Number);
   const first = spawn(process.execPath, [DAEMON, scratch.path, '30'], { stdio: ['ignore', 'ignore', 'inherit'] });
   await until('the daemon is ready', () => existsSync(join(scratch.path, 'pids')));
@@ -147,8 +147,7 @@ test('keeper: a killed daemon is started again, and readers get the right bytes'
       await until('the next daemon is ready', () => pids().length > round);
     }
   } finally {
-    process.kill(mustBePid(socketPath), 'SIGKILL'); // Or it would start another one.
-    for (const pid of pids()) if (startTimeOf(pid) !== undefined) process.kill(pid, 'SIGKILL');
+    await endAll(scratch.path);
     first.kill('SIGKILL');
   }
 });

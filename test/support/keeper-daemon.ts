@@ -10,4 +10,5 @@ const delayMs = Number(process.argv[3] ?? 0);
 const command = [process.execPath, ...process.argv.slice(1)];
 const keeper = await Keeper.start({ socketPath: join(directory, 'keeper.sock'), command });
 await keeper.addDevice(testDevice({ directory, delayMs }));
+await keeper.removeOtherDevices();
 appendFileSync(join(directory, 'pids'), `${process.pid}\n`);

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -74,6 +75,7 @@ void Keeper::Handle(uint32_t index, Message* message, Passed* passed) {
   switch (message->kind) {
     case kHello:
       status = message->version == kVersion ? Hello(index, &back) : static_cast<uint32_t>(EPROTO);
+      message->id = static_cast<uint32_t>(getpid());
       break;
     case kAddDevice:
       if (daemon) status = AddDevice(message, passed, &back);
@@ -115,6 +117,9 @@ void Keeper::Handle(uint32_t index, Message* message, Passed* passed) {
     case kSweep:
       if (daemon) Sweep(message->error);
       if (daemon) status = 0;
+      break;
+    case kCommand:
+      if (daemon) status = SetCommand(*passed);
       break;
     case kReport:
       Tell(message);
@@ -163,6 +168,9 @@ uint32_t Keeper::Hello(uint32_t index, Passed* back) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) return static_cast<uint32_t>(errno);
   daemon_ = index;
   abandoned_ = false;
+  last_daemon_ = false;
+  if (parent_ >= 0) close(parent_);
+  parent_ = -1;
   wake_ = ends[0];
   attached_since_ms_ = NowMs();
   journal_.header()->daemons++;
@@ -301,19 +309,37 @@ uint32_t Keeper::Watch(const Message& message) {
   return 0;
 }
 
+/** Takes the words of the command that starts the next daemon from a file in memory. */
+uint32_t Keeper::SetCommand(const Passed& passed) {
+  if (passed.count != 1) return EINVAL;
+  char text[kCommandSize];
+  const ssize_t size = pread(passed.descriptors[0], text, sizeof text, 0);
+  if (size <= 0 || size == sizeof text || text[0] == 0 || text[size - 1] != 0) return EINVAL;
+  if (std::count(text, text + size, 0) > kWordsMax) return E2BIG;
+  memcpy(command_text_, text, static_cast<size_t>(size));
+  uint32_t count = 0;
+  for (ssize_t at = 0; at < size; at += static_cast<ssize_t>(strlen(command_text_ + at)) + 1) {
+    command_words_[count++] = command_text_ + at;
+  }
+  command_words_[count] = nullptr;
+  command_ = command_words_;
+  return 0;
+}
+
 /** Whether there is a daemon or will be one, for whoever looks for it, and what it is needed for. */
 void Keeper::Tell(Message* message) const {
   const JournalHeader& header = *journal_.header();
   Report report = {};
   report.pid = getpid();
   report.daemon = daemon_ != kNone;
-  report.restarts = command_ != nullptr && !stopping_ && Needed();
+  report.restarts = command_ && !last_daemon_ && !stopping_ && Needed();
   report.devices = devices_.count();
   report.held = held_count_;
   report.waiting = journal_.pending();
   report.daemons = header.daemons;
   report.keepers = header.keepers;
   memcpy(message->state, &report, sizeof report);
+  message->version = kVersion;
 }
 
 /**
@@ -324,7 +350,7 @@ uint32_t Keeper::Stop(bool daemon, const Message& message) {
   if (daemon_ != kNone && !daemon) return EBUSY;
   const bool empty = devices_.count() == 0 && held_count_ == 0;
   if (!empty && message.error == 0) {
-    if (daemon) command_ = nullptr;
+    if (daemon) last_daemon_ = true;
     return EBUSY;
   }
   stopping_ = true;

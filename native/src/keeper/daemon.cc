@@ -65,7 +65,7 @@ void Keeper::WithoutDaemon() {
   if (child_ != 0 || now < start_due_ms_) return;
   if (!Needed()) {
     stopping_ = true;
-  } else if (command_) {
+  } else if (command_ && !last_daemon_) {
     StartDaemon();
   } else if (!abandoned_) {
     Say("nobody is to start another daemon: what is not in the cache is now an error");

@@ -155,7 +155,8 @@ bool Devices::Ready(const Record& event) const {
 }
 
 uint32_t Devices::ProbedBy(const Record& event) const {
-  if (event.count != 1) return kNone;  // No file system asks for a single byte.
+  // One byte is asked for; newer kernels tell of the whole page.
+  if (event.offset != 0 || event.count > static_cast<uint64_t>(sysconf(_SC_PAGESIZE))) return kNone;
   for (uint32_t id = 0; id < end_; id++) {
     const Device& device = devices_[id];
     if (!device.used || !device.probing) continue;

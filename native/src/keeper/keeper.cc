@@ -1,11 +1,13 @@
 #include "keeper/keeper.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -24,6 +26,9 @@
 namespace keeper {
 
 namespace {
+
+/** Of a socket. */
+constexpr char kLockPath[] = "%s.lock";
 
 /** The directory of an absolute path. */
 int OpenDirectory(const char* path) {
@@ -58,7 +63,7 @@ void Say(const char* format, ...) {
   if (size > 0) dprintf(STDERR_FILENO, "naiad-keeper %d: %s\n", getpid(), line);
 }
 
-bool Keeper::Open(const Options& options) {
+int Keeper::Open(const Options& options) {
   socket_path_ = options.socket_path;
   command_ = options.command;
   for (Connection& connection : connections_) connection.descriptor = -1;
@@ -67,9 +72,15 @@ bool Keeper::Open(const Options& options) {
   for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGPIPE}) sigaddset(&signals, signal);
   sigprocmask(SIG_SETMASK, &signals, nullptr);
   signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  // Before anything of an earlier keeper is touched.
+  if (!TakeLock()) {
+    if (errno == EWOULDBLOCK) return kTaken;
+    Say("cannot lock %s: %s", socket_path_, strerror(errno));
+    return 1;
+  }
   if (!OpenGroup(options) || !OpenNumbers() || !Listen(options.socket_path)) {
     Say("cannot start: %s", strerror(errno));
-    return false;
+    return 1;
   }
   // Memory that is already here, and last in line when it runs out: both are better, neither is needed.
   mlockall(MCL_CURRENT);
@@ -80,7 +91,46 @@ bool Keeper::Open(const Options& options) {
   }
   journal_.header()->keepers++;
   start_due_ms_ = NowMs() + kFirstHelloWaitMs;
-  return true;
+  WatchParent(options.parent);
+  return 0;
+}
+
+/** Locks the file beside the socket. False when another keeper has it, with EWOULDBLOCK, or when it cannot be. */
+bool Keeper::TakeLock() {
+  char path[PATH_MAX];
+  if (snprintf(path, sizeof path, kLockPath, socket_path_) >= PATH_MAX) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  constexpr timespec kPause = {0, 2'000'000};
+  for (const uint64_t end = NowMs() + kLockWaitMs;; nanosleep(&kPause, nullptr)) {
+    lock_ = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock_ < 0) return false;
+    const bool locked = flock(lock_, LOCK_EX | LOCK_NB) == 0;
+    struct stat mine;
+    struct stat there;
+    // Whoever ends removes the file: a lock on one that was removed keeps nobody out.
+    if (locked && fstat(lock_, &mine) == 0 && stat(path, &there) == 0 && mine.st_ino == there.st_ino) return true;
+    close(lock_);
+    if (!locked && NowMs() >= end) {
+      errno = EWOULDBLOCK;
+      return false;
+    }
+  }
+}
+
+/** Should the process that started this one die before it said hello, nothing is waited for any longer. */
+void Keeper::WatchParent(pid_t parent) {
+  if (parent == 0) return;
+  parent_ = static_cast<int>(syscall(SYS_pidfd_open, parent, 0));
+  // Another process may have its number by now.
+  if (getppid() != parent) ParentGone();
+}
+
+void Keeper::ParentGone() {
+  if (parent_ >= 0) close(parent_);
+  parent_ = -1;
+  start_due_ms_ = NowMs();
 }
 
 bool Keeper::OpenGroup(const Options& options) {
@@ -165,7 +215,7 @@ bool Keeper::Listen(const char* path) {
 }
 
 void Keeper::Run() {
-  constexpr uint32_t kFixed = 3;
+  constexpr uint32_t kFixed = 4;
   pollfd places[kFixed + kConnectionsMax];
   // What an earlier keeper had read may be ready by now.
   SettleAll();
@@ -174,6 +224,7 @@ void Keeper::Run() {
     places[1] = {signals_, POLLIN, 0};
     // Events stay with the kernel while there is no room to record them.
     places[2] = {journal_.room() >= kBatchMax ? group_ : -1, POLLIN, 0};
+    places[3] = {parent_, POLLIN, 0};
     for (uint32_t i = 0; i < kConnectionsMax; i++) places[kFixed + i] = {connections_[i].descriptor, POLLIN, 0};
     if (poll(places, kFixed + kConnectionsMax, PollTimeout()) < 0 && errno != EINTR) Say("poll: %s", strerror(errno));
     if (places[2].revents) ReadEvents();
@@ -182,11 +233,15 @@ void Keeper::Run() {
     }
     if (places[0].revents) Accept();
     if (places[1].revents) Reap();
+    if (places[3].revents && parent_ >= 0) ParentGone();
     if (abandoned_ || leaving_) RemoveGone();
     if (daemon_ == kNone) WithoutDaemon();
   }
   SettleAll();
   unlink(socket_path_);
+  char lock[PATH_MAX];
+  snprintf(lock, sizeof lock, kLockPath, socket_path_);
+  unlink(lock);
 }
 
 }  // namespace keeper

@@ -14,8 +14,15 @@ namespace keeper {
 constexpr uint32_t kConnectionsMax = 8;
 /** Descriptors that one message brings or takes. */
 constexpr uint32_t kPassedMax = 4;
-/** The process that started this one is to say hello within this time. */
-constexpr uint64_t kFirstHelloWaitMs = 3000;
+/** The process that started this one is to say hello within this time, unless it dies before. */
+constexpr uint64_t kFirstHelloWaitMs = 30'000;
+/** An earlier keeper that was killed may take so long to let go of its lock. */
+constexpr uint64_t kLockWaitMs = 1000;
+/** The command that starts the daemon: all its words with their zeros, and how many. */
+constexpr uint32_t kCommandSize = 16 * 1024;
+constexpr uint32_t kWordsMax = 64;
+/** Exit code: another keeper serves the socket. */
+constexpr int kTaken = 3;
 /** Descriptors are numbered below this whatever happened before. */
 constexpr uint32_t kNumberLimit = 1u << 20;
 
@@ -24,14 +31,16 @@ struct Options {
   /** The group and the journal of an earlier keeper, or -1. */
   int group;
   int journal;
+  /** The process that started this one; 0 when it does not matter. */
+  pid_t parent;
   /** Arguments of the command that starts the daemon; null when nobody is to start it. */
   char** command;
 };
 
 class Keeper {
  public:
-  /** Opens everything; false, having said why, when it cannot work. */
-  bool Open(const Options& options);
+  /** Opens everything. 0, or, having said why it cannot work, the exit code. */
+  int Open(const Options& options);
   /** Serves until it is told to stop. */
   void Run();
 
@@ -52,6 +61,9 @@ class Keeper {
   };
 
   // Start (keeper.cc)
+  bool TakeLock();
+  void WatchParent(pid_t parent);
+  void ParentGone();
   bool OpenGroup(const Options& options);
   bool OpenNumbers();
   bool Listen(const char* path);
@@ -83,6 +95,7 @@ class Keeper {
   uint32_t ListDevices(Message* message);
   uint32_t ListHeld(bool daemon, Message* message, Passed* back);
   uint32_t Watch(const Message& message);
+  uint32_t SetCommand(const Passed& passed);
   void Tell(Message* message) const;
   uint32_t Stop(bool daemon, const Message& message);
   void Close(uint32_t index);
@@ -108,7 +121,16 @@ class Keeper {
   int listener_ = -1;
   int signals_ = -1;
   const char* socket_path_ = nullptr;
+  /** Null when nobody is to start a daemon. */
   char** command_ = nullptr;
+  char command_text_[kCommandSize];
+  char* command_words_[kWordsMax + 1];
+  /** No daemon is to follow the one that there is, or was. */
+  bool last_daemon_ = false;
+  /** Held as long as this process lives: no other keeper serves the socket. */
+  int lock_ = -1;
+  /** Ends with the process that started this one; -1 once that has said hello or is gone. */
+  int parent_ = -1;
   bool stopping_ = false;
   /** The daemon is gone and nobody is to start another: what is not ready is EIO. */
   bool abandoned_ = false;

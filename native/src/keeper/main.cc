@@ -1,4 +1,4 @@
-// naiad-keeper --socket PATH [--group FD --journal FD] [-- COMMAND ARGUMENT…]   see keeper.h
+// naiad-keeper --socket PATH [--parent PID] [--group FD --journal FD] [-- COMMAND ARGUMENT…]   see keeper.h
 // naiad-keeper --probe DIRECTORY                 exits with 0, or says the errno that rules pre-content events out there
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ namespace {
 keeper::Keeper the_keeper;
 
 int Usage() {
-  fputs("usage: naiad-keeper --socket PATH [--group FD --journal FD] [-- COMMAND ARGUMENT...]\n", stderr);
+  fputs("usage: naiad-keeper --socket PATH [--parent PID] [--group FD --journal FD] [-- COMMAND ARGUMENT...]\n", stderr);
   return 2;
 }
 
@@ -33,6 +33,8 @@ bool ParseOptions(int count, char** arguments, keeper::Options* options) {
       options->socket_path = arguments[++i];
     } else if (strcmp(arguments[i], "--group") == 0) {
       options->group = atoi(arguments[++i]);
+    } else if (strcmp(arguments[i], "--parent") == 0) {
+      options->parent = atoi(arguments[++i]);
     } else if (strcmp(arguments[i], "--journal") == 0) {
       options->journal = atoi(arguments[++i]);
     } else {
@@ -51,12 +53,13 @@ int main(int count, char** arguments) {
     printf("%d\n", error);
     return 1;
   }
-  keeper::Options options = {nullptr, -1, -1, nullptr};
+  keeper::Options options = {nullptr, -1, -1, 0, nullptr};
   if (!ParseOptions(count, arguments, &options)) return Usage();
   // What the process that started this one forgot to close would be held by this one for ever.
   const int given = std::max({STDERR_FILENO, options.group, options.journal});
   close_range(static_cast<unsigned>(given) + 1, ~0u, 0);
-  if (!the_keeper.Open(options)) return 1;
+  const int problem = the_keeper.Open(options);
+  if (problem) return problem;
   the_keeper.Run();
   return 0;
 }

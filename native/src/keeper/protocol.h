@@ -37,6 +37,7 @@ enum Kind : uint32_t {
   kStop = 12,
   kWatch = 13,
   kReport = 14,
+  kCommand = 15,
 };
 
 struct Message {

@@ -20,11 +20,14 @@ export const command = defineCommand({
   },
 });
 
-function render({ process: { pid }, since, version, state, mounts, idleSec, rssBytes }: DaemonStatus): string {
+function render(status: DaemonStatus): string {
+  const { process: daemon, since, version, state, mounts, resuming, idleSec, rssBytes, keeper } = status;
+  const watched = keeper && `${keeper.devices} devices, ${keeper.held} descriptors, ${keeper.waiting} readers wait`;
   return [
-    `daemon   process ${pid}, naiad ${version}, since ${since}`,
+    `daemon   process ${daemon.pid}, naiad ${version}, since ${since}`,
     `state    ${state}`,
-    `mounts   ${mounts}`,
+    `mounts   ${mounts}${resuming > 0 ? `, of which ${resuming} are not taken over yet (naiad status)` : ''}`,
+    ...(keeper ? [`keeper   process ${keeper.pid}: ${watched}`] : []),
     `memory   ${formatSize(rssBytes)}`,
     `ends     ${idleSec === undefined ? 'when it is stopped' : `${idleSec} s after its last mount`}`,
   ].join('\n');

@@ -68,7 +68,10 @@ function renderMount(listed: ListedMount, rate: Rate | undefined): string {
     ...(mount.manifestDigest ? [`  digest   ${mount.manifestDigest}`] : []),
     `  state    ${listed.state}, process ${mount.process.pid}, since ${mount.since}`,
   ];
-  if (listed.state !== 'serving') return [...lines, `  hint     ${listed.hint}`].join('\n');
+  if (listed.state !== 'serving') {
+    const { resuming } = listed.state === 'starting' ? mount : {};
+    return [...lines, ...listOf('waits', resuming ? [resuming] : []), `  hint     ${listed.hint}`].join('\n');
+  }
   const { devices, counters, metadataBytes } = listed;
   const sum = (of: (device: (typeof devices)[number]) => number) => devices.reduce((total, one) => total + of(one), 0);
   const [bytes, bytesTotal] = [sum((device) => device.bytes), sum((device) => device.bytesTotal)];

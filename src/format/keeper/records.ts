@@ -28,6 +28,7 @@ export const KEEPER_CALLS = {
   stop: 12,
   watch: 13,
   report: 14,
+  command: 15,
 } as const;
 export type KeeperCall = keyof typeof KEEPER_CALLS;
 
