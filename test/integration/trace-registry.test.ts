@@ -8,11 +8,14 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDevices } from '../../src/backend/devices.ts';
+import { hasCode } from '../../src/base/errors.ts';
 import { formatTrace, parseTraceFile, type Trace } from '../../src/format/trace/trace.ts';
 import type { FetchRequest } from '../../src/mount/fetch-request.ts';
 import type { MountStatus } from '../../src/mount/mount-api.ts';
 import { TraceLookup } from '../../src/mount/trace-source.ts';
 import { startRegistry } from '../../src/registry-server/start.ts';
+import { listTraces, pullTrace, pushTrace } from '../../src/trace/attached.ts';
+import { copyReference } from '../../src/transport/copy.ts';
 import { openConvertedImage } from '../../src/transport/image.ts';
 import type { ImageSource } from '../../src/transport/transport.ts';
 import { type NaiadHome, naiadHome } from '../support/naiad.ts';
@@ -148,19 +151,18 @@ for (const { kind, requirement, start } of [
   test(`trace: pushed beside an image to a registry ${kind}, found by mounts`, { ...requirement }, async () => {
     await using registry = await start();
     const image = `docker://${registry.host}/app:1-naiad`;
-    const home = naiadHome(join(scratch.path, 'push'));
-    await home.run(['copy', '--quiet', layout, image]);
-    const digest = async () => (await home.json<{ manifest: { digest: string } }>(['inspect', image])).manifest.digest;
-    const before = await digest();
-    assert.deepEqual(await home.json(['trace', 'ls', image]), []);
-    const other = join(scratch.path, 'other.list');
-    writeFileSync(other, '/a\n');
-    await home.run(['trace', 'push', '--name', 'worker', other, image]);
+    await copyReference(layout, image, {});
+    const before = await digestOf(image);
+    assert.deepEqual(await listTraces(image, {}), []);
+    const other: Trace = { runs: 1, touches: [{ path: '/a', offset: 0, atMs: 0, waitMs: 0, runs: 1 }] };
+    const push = (trace: Trace, name: string, created: string) => pushTrace(trace, image, { name, created }, {});
+    await push(other, 'worker', '2026-01-01T00:00:00Z');
     // The only one there is.
     assert.equal((await used(image, {})).chunks, 20);
-    await home.run(['trace', 'push', other, image]);
+    await push(other, 'default', '2026-01-02T00:00:00Z');
+    const home = naiadHome(join(scratch.path, 'push'));
     await home.run(['trace', 'push', recorded, image]);
-    assert.equal(await digest(), before);
+    assert.equal(await digestOf(image), before);
     const names = (await home.json<{ name: string }[]>(['trace', 'ls', image])).map(({ name }) => name);
     assert.deepEqual(names, ['default', 'worker']);
 
@@ -174,26 +176,29 @@ for (const { kind, requirement, start } of [
     assert.deepEqual(await used(image, { traceName: 'none' }), { why: '', chunks: 0 });
     const missing = await used(image, { traceName: 'nobody' });
     assert.match(missing.why, /The trace nobody beside the image is not used: the image has no trace "nobody"/);
-    const { stderr } = await home.run(['trace', 'pull', '--name', 'nobody', image, back], { okay: [10] });
-    assert.match(stderr, /It has: default, worker/);
+    await assert.rejects(
+      pullTrace(image, 'nobody', {}),
+      (error) => hasCode(error, 'TRACE_NOT_FOUND') && error.hint === 'It has: default, worker.',
+    );
 
     // Copies take it along.
     const copied = `docker://${registry.host}/copied:1`;
-    await home.run(['copy', '--quiet', '--referrers', image, copied]);
-    assert.equal((await home.json<unknown[]>(['trace', 'ls', copied])).length, 2);
+    await copyReference(image, copied, { referrers: true });
+    assert.equal((await listTraces(copied, {})).length, 2);
   });
+}
+
+async function digestOf(image: string): Promise<string | undefined> {
+  await using opened = await openConvertedImage(image);
+  return opened.manifestDigest;
 }
 
 test('trace: one beside an image that is none is told of, and nothing else', { ...needs }, async () => {
   await using registry = await startRegistry({ root: join(scratch.path, 'hostile'), host: '127.0.0.1', port: 0 });
   const image = `docker://${registry.host}/app:1-naiad`;
-  const home = naiadHome(join(scratch.path, 'push'));
-  await home.run(['copy', '--quiet', layout, image]);
+  await copyReference(layout, image, {});
   const trace: Trace = { runs: 1, touches: [{ path: '/a', offset: 0, atMs: 0, waitMs: 0, runs: 1 }] };
-  const file = join(scratch.path, 'hostile.trace');
-  writeFileSync(file, formatTrace(trace));
-  const { layer } = await home.json<{ layer: string }>(['trace', 'push', file, image]);
-  assert.match(layer, /^sha256:/);
+  const { layer } = await pushTrace(trace, image, { name: 'default', created: '2026-01-01T00:00:00Z' }, {});
   const stored = join(scratch.path, 'hostile/blobs/sha256', layer.slice(7));
   writeFileSync(stored, noise(readFileSync(stored).length, 'y'));
   const { why, chunks } = await used(image, {});
