@@ -15,7 +15,7 @@ const images = join(root, 'fixtures/fuzz/bootstrap');
 
 /** What a target is made of: the code under test, without threads and without Node. */
 const PARTS = ['image/bootstrap.cc', 'image/directory.cc', 'device/device.cc'];
-const SERVER_PARTS = ['fuse/directory.cc', 'fuse/read.cc', 'fuse/server.cc'];
+const SERVER_PARTS = ['fuse/directory.cc', 'fuse/read.cc', 'fuse/server.cc', 'fuse/touches.cc'];
 const TARGETS = {
   bootstrap: { parts: PARTS, seeds: readdirSync(images).map((name) => join(images, name)) },
   request: { parts: [...PARTS, ...SERVER_PARTS], seeds: [join(corpus, 'requests')] },
