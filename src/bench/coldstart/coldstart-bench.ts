@@ -56,6 +56,8 @@ export interface ColdstartOutcome {
   readonly machine: Machine;
   readonly measuredLink: LinkCheck;
   readonly registry: string;
+  /** Compressed bytes of the chunks that a recorded start touched until it was ready; undefined when none was recorded. */
+  readonly hotBytes: number | undefined;
   /** Version of this program. */
   readonly naiad: string;
   readonly ways: readonly Pick<Way, 'key' | 'mode' | 'driver' | 'what'>[];
@@ -128,7 +130,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   const networks = await openNetworks(options.containers);
   try {
     const rounds = { ways, refused, networks, registry, proxy, runtime, directory: spool.path };
-    await prepareTraced(options, rounds, { ...tools, near });
+    const hotBytes = await prepareTraced(options, rounds, { ...tools, near });
     const runs = await measureRounds(options, rounds);
     return {
       image: {
@@ -143,6 +145,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
       measuredLink,
       registry: registry.what,
       naiad: ownVersion(),
+      hotBytes,
       ways: ways
         .filter(({ key }) => runs.some(({ way }) => way === key))
         .map(({ key, mode, driver, what }) => ({ key, mode, driver, what })),
@@ -226,22 +229,22 @@ function waysOf(
   return { ways, refused };
 }
 
-/** A start is recorded for the ways that need a trace, and the image rewritten after it. */
+/** A start is recorded, for the limit and for the ways that need a trace, and the image rewritten after it. */
 async function prepareTraced(
   options: ColdstartOptions,
   rounds: Rounds,
   { stage, touched, trace, near }: Tools & { readonly near: string },
-): Promise<void> {
+): Promise<number | undefined> {
   const { modes, drivers, signal, note } = options;
-  if (!modes.includes('trace') && !modes.includes('optimized')) return;
+  if (modes.every((mode) => mode === 'full-pull' || mode === 'local')) return undefined;
   note('recording a start');
   const what = 'a start that is recorded';
   const [driver = 'auto'] = drivers;
   // What is there already is recorded as well; where a driver does that only when asked, it is asked.
   const request = { recordTo: `${trace}.whole`, prefetch: 'none' };
   const recorded = { key: 'recording', mode: 'lazy', driver, what, image: stage.converted, touched } as const;
-  await measureOne(options, rounds, lazyWay(stage, { ...recorded, request, recordTo: trace }));
-  if (!modes.includes('optimized')) return;
+  const { hotBytes } = await measureOne(options, rounds, lazyWay(stage, { ...recorded, request, recordTo: trace }));
+  if (!modes.includes('optimized')) return hotBytes;
   note('optimizing it');
   const [from, to] = [`docker://${near}/${CONVERTED}`, `docker://${near}/${OPTIMIZED}`];
   try {
@@ -251,6 +254,7 @@ async function prepareTraced(
     const why = error.message.split('\n')[0] ?? '';
     rounds.refused.push(...rounds.ways.flatMap(({ key, mode }) => (mode === 'optimized' ? [{ key, why }] : [])));
   }
+  return hotBytes;
 }
 
 async function openNetworks(count: number): Promise<ContainerNetwork[]> {
