@@ -16,11 +16,13 @@
         "src/fuse/directory.cc",
         "src/fuse/fuse.cc",
         "src/fuse/read.cc",
+        "src/fuse/replies.cc",
         "src/fuse/server.cc",
         "src/fuse/session.cc",
         "src/fuse/touches.cc",
         "src/image/bootstrap.cc",
         "src/image/directory.cc",
+        "src/memory/memory.cc",
         "src/mount/mount.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "src"],

@@ -6,6 +6,7 @@
 #include "digest/sha256.h"
 #include "file/file.h"
 #include "fuse/fuse.h"
+#include "memory/memory.h"
 #include "mount/mount.h"
 
 namespace {
@@ -17,6 +18,7 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("getXattr", Napi::Function::New(env, naiad::GetXattr, "getXattr"));
   exports.Set("listXattrs", Napi::Function::New(env, naiad::ListXattrs, "listXattrs"));
   exports.Set("tryLock", Napi::Function::New(env, naiad::TryLock, "tryLock"));
+  exports.Set("limitMemory", Napi::Function::New(env, naiad::LimitMemory, "limitMemory"));
   exports.Set("mount", Napi::Function::New(env, naiad::Mount, "mount"));
   exports.Set("umount", Napi::Function::New(env, naiad::Umount, "umount"));
   exports.Set("socketPair", Napi::Function::New(env, naiad::SocketPair, "socketPair"));

@@ -77,9 +77,12 @@ export class Metrics implements MountObserver {
   readonly #registry = new Registry();
   readonly #stalls: Histogram;
   readonly #fetches: Histogram<'outcome'>;
+  readonly #done: (bytes: number) => void;
   #daemon: Daemon | undefined;
 
-  constructor(version: string) {
+  /** `done` is told the bytes of each request once they are used. */
+  constructor(version: string, done: (bytes: number) => void = () => undefined) {
+    this.#done = done;
     const registers = [this.#registry];
     this.#stalls = new Histogram({
       name: 'naiad_stall_seconds',
@@ -114,6 +117,7 @@ export class Metrics implements MountObserver {
 
   fetched(seconds: number, bytes: number | undefined): void {
     this.#fetches.observe({ outcome: bytes === undefined ? 'error' : 'ok' }, seconds);
+    this.#done(bytes ?? 0);
   }
 
   get contentType(): string {

@@ -26,6 +26,7 @@ import { cacheDir, daemonPaths } from '../store/paths.ts';
 import { Daemon } from './daemon.ts';
 import { type ApiServer, type Call, type Route, serveApi, TextAnswer } from './http-api.ts';
 import type { Log } from './log.ts';
+import { tuneMemory } from './memory.ts';
 import { Metrics } from './metrics.ts';
 
 export interface ServeDaemonOptions {
@@ -58,7 +59,8 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   }
   using _lock = lock;
   const settings = { ...options.settings, idleSec: options.idleSec };
-  const metrics = new Metrics(options.version);
+  const done = tuneMemory();
+  const metrics = new Metrics(options.version, done);
   const daemon = new Daemon({
     ...{ state, log, observer: metrics },
     command: daemonCommand(state, settings),

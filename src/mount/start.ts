@@ -199,7 +199,7 @@ async function ends(daemon: ProcessIdentity): Promise<boolean> {
 }
 
 /** A daemon lives long and mostly waits: a small young generation keeps it small. */
-const NODE_OPTIONS = ['--max-semi-space-size=4'] as const;
+const NODE_OPTIONS = ['--max-semi-space-size=1', '--expose-gc'] as const;
 /** Threads that wait for a disk, or for a mount of the daemon itself, must not be all there are. */
 const POOL = { UV_THREADPOOL_SIZE: '12' } as const;
 

@@ -14,6 +14,7 @@ export interface Addon {
   listXattrs(path: Buffer): Buffer | number;
   tryLock(fd: number, operation: number): number;
   mount(source: Buffer, target: Buffer, type: Buffer, flags: number, options: Buffer): Promise<number>;
+  limitMemory(): boolean;
   umount(target: Buffer, flags: number): Promise<number>;
   socketPair(): [number, number] | number;
   connectUnix(path: Buffer): number;

@@ -2,7 +2,7 @@
 // and tokens, and its own health.
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
-import { Agent, type Dispatcher, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import { NaiadError } from '../base/errors.ts';
 import {
   MIRROR_DISTRUST_MS,
@@ -15,6 +15,7 @@ import type { CredentialSource } from './credentials.ts';
 import { DRAGONFLY_REGISTRY_HEADER, Dragonfly, dragonflyHeaders } from './dragonfly.ts';
 import type { Exchange, HttpRequest, HttpResponse } from './exchange.ts';
 import type { Capability, HostConfig } from './hosts-file.ts';
+import { Agent, ProxyAgent } from './http-client.ts';
 import { throughNetwork } from './network.ts';
 import { proxyFor } from './proxy.ts';
 import { type Quota, rateLimitOf } from './rate-limit.ts';

@@ -65,7 +65,7 @@ class Buffer {
   size_t size_;
 };
 
-/** Where an answer is made. Of one thread; used again for every request. */
+/** Where an answer is made; used again for every request. */
 struct Reply {
   explicit Reply(size_t payload_max) : payload(payload_max) {}
   uint64_t unique = 0;

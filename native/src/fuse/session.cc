@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "fuse/replies.h"
+
 namespace naiad {
 
 namespace {
@@ -137,8 +139,7 @@ void Session::Stop() {
 void Session::Serve(int fd) {
   BlockSignalsButKick();
   Buffer request(kRequestSizeMax);
-  Reply reply(Server::kReadSizeMax);
-  while (!stopping_.load(std::memory_order_acquire) && ServeOne(fd, request, reply)) continue;
+  while (!stopping_.load(std::memory_order_acquire) && ServeOne(fd, request)) continue;
   ThreadEnded();
 }
 
@@ -153,13 +154,15 @@ void Session::ThreadEnded() {
   thread_ended_.notify_all();
 }
 
-bool Session::ServeOne(int fd, Buffer& request, Reply& reply) {
+bool Session::ServeOne(int fd, Buffer& request) {
   const ssize_t size = read(fd, request.data(), request.size());
   if (size == 0) return false;
   if (size < 0) {
     // ENOENT: the request was taken back while it was being read.
     return errno == EINTR || errno == ENOENT || errno == EAGAIN;
   }
+  LeasedReply leased;
+  Reply& reply = *leased;
   switch (server_.Handle(ByteView(request.data(), static_cast<uint64_t>(size)), reply)) {
     case Outcome::kReply:
       SendReply(fd, reply);
@@ -227,7 +230,6 @@ void Session::Interrupt(uint64_t unique, Reply& reply) {
 
 void Session::CompleteAll() {
   BlockSignalsButKick();
-  Reply reply(Server::kReadSizeMax);
   std::unique_lock lock(mutex_);
   while (true) {
     completed_.wait(lock, [&] { return !completions_.empty() || stopping_.load(std::memory_order_acquire); });
@@ -235,6 +237,8 @@ void Session::CompleteAll() {
     const Completion next = completions_.front();
     completions_.pop_front();
     lock.unlock();
+    LeasedReply leased;
+    Reply& reply = *leased;
     if (next.error == 0) {
       server_.Complete(next.parked.miss, reply);
     } else {

@@ -62,7 +62,7 @@ class Session {
 
   void Serve(int fd);
   /** False when the thread should end. */
-  bool ServeOne(int fd, Buffer& request, Reply& reply);
+  bool ServeOne(int fd, Buffer& request);
   void Park(int fd, const Miss& miss);
   void Interrupt(uint64_t unique, Reply& reply);
   void CompleteAll();
