@@ -109,7 +109,9 @@ export class Routing implements AsyncDisposable {
     for (const [at, endpoint] of order.entries()) {
       const isLast = at === order.length - 1;
       try {
-        const response = await endpoint.send(request(endpoint.address(path)));
+        const asked = request(endpoint.address(path));
+        // One that wants to be left alone is passed over, not waited for.
+        const response = await endpoint.send(isLast ? asked : { ...asked, whenLimited: 'fail' });
         const isSick = response.status >= 500 || response.status === 429;
         endpoint.isHealthy = !isSick;
         if (isLast || response.status < 400 || response.status === 416) return this.#note(response, endpoint);

@@ -1,5 +1,7 @@
 // A host that limits requests, and those who ask it.
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { deferred, forEachBounded } from '../../../src/base/concurrency.ts';
 import { NaiadError } from '../../../src/base/errors.ts';
@@ -10,6 +12,7 @@ import { RateLimit } from '../../../src/registry/rate-limit.ts';
 import { registryReader } from '../../../src/registry/reader.ts';
 import { Registry } from '../../../src/registry/transport.ts';
 import { startDouble } from '../../support/http-double.ts';
+import { temporaryDir } from '../../support/temporary.ts';
 
 const url = new URL('http://registry.test/v2/');
 const ask = (more: Partial<HttpRequest> = {}): HttpRequest => ({ method: 'GET', url, headers: {}, ...more });
@@ -130,6 +133,25 @@ test('rate limit: a storm of refusals ends in the right bytes, not asked for all
   });
   const refused = double.asked.length - 64;
   assert.ok(refused >= 1 && refused <= 32, `${refused} requests were refused`);
+});
+
+test('rate limit: a mirror that wants to be left alone is passed over', async () => {
+  using dir = temporaryDir('limit');
+  await using mirror = await startDouble((_, response) => {
+    response.writeHead(429, { 'retry-after': '50' }).end();
+  });
+  await using origin = await startDouble((_, response) => void response.writeHead(404).end());
+  mkdirSync(join(dir.path, 'registry.test'));
+  const hosts = `server = "${origin.url}"\n[host."${mirror.url}"]\ncapabilities = ["pull", "resolve"]\n`;
+  writeFileSync(join(dir.path, 'registry.test/hosts.toml'), hosts);
+  const began = performance.now();
+  // Each client finds the mirror well, and the process knows better.
+  for (let count = 0; count < 2; count++) {
+    await using registry = new Registry('registry.test', { certsDir: dir.path });
+    await assert.rejects(getManifest(registry, { repository: 'a', selector: '1' }), { code: 'IMAGE_NOT_FOUND' });
+  }
+  assert.deepEqual([mirror.asked.length, origin.asked.length], [1, 2]);
+  assert.ok(performance.now() - began < 20_000);
 });
 
 test('rate limit: one that never ends is one clear error by the deadline', async () => {
