@@ -169,6 +169,7 @@ uint32_t Keeper::Hello(uint32_t index, Passed* back) {
   daemon_ = index;
   abandoned_ = false;
   last_daemon_ = false;
+  starts_unheard_ = 0;
   if (parent_ >= 0) close(parent_);
   parent_ = -1;
   wake_ = ends[0];

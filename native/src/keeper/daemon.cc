@@ -18,11 +18,19 @@ namespace {
 constexpr uint64_t kPauseFirstMs = 100;
 constexpr uint64_t kPauseMaxMs = 10'000;
 /** A daemon that served so long did not die of what made it start. */
-constexpr uint64_t kStableMs = 10'000;
+constexpr uint64_t kStableMs = 1000;
+/** So many that died sooner, one after another, are replaced at once: readers wait. */
+constexpr uint32_t kShortLivesFree = 8;
 /** How often to look whether a path that is watched is gone. */
 constexpr int kWatchIntervalMs = 500;
 /** A daemon that has not said hello by then hangs. */
 constexpr uint64_t kHelloWaitMs = 60'000;
+
+/** Before the next start after `count` failures in a row. */
+uint64_t PauseAfter(uint32_t count) {
+  if (count == 0) return 0;
+  return std::min(kPauseFirstMs << std::min(count - 1, 10u), kPauseMaxMs);
+}
 
 [[noreturn]] void ExecDaemon(char** command) {
   setsid();
@@ -50,8 +58,8 @@ void Keeper::DaemonGone() {
   // It may have filled ranges whose events it had no time to answer.
   SettleAll();
   const uint64_t now = NowMs();
-  if (now - attached_since_ms_ >= kStableMs) pause_ms_ = 0;
-  start_due_ms_ = now + pause_ms_;
+  short_lives_ = now - attached_since_ms_ >= kStableMs ? 0 : short_lives_ + 1;
+  start_due_ms_ = now + PauseAfter(short_lives_ > kShortLivesFree ? short_lives_ - kShortLivesFree : 0);
   if (Needed()) {
     Say("the daemon is gone; it had %u devices and %u descriptors, %u readers wait", devices_.count(), held_count_,
         journal_.pending());
@@ -92,8 +100,7 @@ void Keeper::RemoveGone() {
 
 void Keeper::StartDaemon() {
   const uint64_t now = NowMs();
-  pause_ms_ = std::clamp(pause_ms_ * 2, kPauseFirstMs, kPauseMaxMs);
-  start_due_ms_ = now + pause_ms_;
+  start_due_ms_ = now + PauseAfter(++starts_unheard_);
   const pid_t child = fork();
   if (child == 0) ExecDaemon(command_);
   if (child < 0) {

@@ -145,7 +145,10 @@ class Keeper {
   uint64_t child_since_ms_ = 0;
   uint64_t attached_since_ms_ = 0;
   uint64_t start_due_ms_ = 0;
-  uint64_t pause_ms_ = 0;
+  /** Daemons that were started since one has said hello. */
+  uint32_t starts_unheard_ = 0;
+  /** Daemons that died soon after their hello, one after another. */
+  uint32_t short_lives_ = 0;
 };
 
 uint64_t NowMs();
