@@ -8,6 +8,7 @@ import { MiB } from '../base/units.ts';
 import { nativeProgram } from '../native/load.ts';
 import { createSpool } from '../store/spool.ts';
 import { runCommand } from './command.ts';
+import { goalsOf, type ReadGoal } from './read-goals.ts';
 import { READ_OPERATIONS, type ReadOperation, writeLists } from './read-operations.ts';
 import { driverTarget, ext4Target, floorTarget, type ReadTarget, runNaiad, type TargetPlace } from './read-targets.ts';
 import { type Spread, spreadOf } from './statistics.ts';
@@ -46,6 +47,7 @@ export interface ReadBenchReport {
   /** What could not be measured here, and why. */
   readonly missing: readonly { readonly name: string; readonly why: string }[];
   readonly figures: readonly ReadFigure[];
+  readonly goals: readonly ReadGoal[];
 }
 
 interface Sample {
@@ -76,6 +78,7 @@ export async function benchRead(options: ReadBenchOptions): Promise<ReadBenchRep
     for (const target of found.reverse()) await target[Symbol.asyncDispose]();
     found.reverse();
   }
+  const figures = figuresOf(found, samples);
   return {
     image: options.image,
     machine: {
@@ -87,7 +90,8 @@ export async function benchRead(options: ReadBenchOptions): Promise<ReadBenchRep
     runs: options.runs,
     targets: found.map(({ name, what }) => ({ name, what })),
     missing,
-    figures: figuresOf(found, samples),
+    figures,
+    goals: goalsOf(figures),
   };
 }
 

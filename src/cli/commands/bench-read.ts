@@ -80,6 +80,11 @@ function reportText(report: Report): string {
       head('time, of the floor’s'),
       keys.map((key) => row(key, ({ toFloor }) => times(toFloor))),
     ),
+    '',
+    ...report.goals.map(
+      ({ target, operation, state, baseline, ratio, ratioMax, reached }) =>
+        `${reached ? 'reached' : 'MISSED '}  ${target}, ${operation}, ${state}: ${ratio.toFixed(2)} x ${baseline}, at most ${ratioMax.toFixed(2)}`,
+    ),
   ].join('\n');
 }
 
