@@ -10,6 +10,9 @@ import { errnoOf } from './errno.ts';
 import type { ImageFs } from './image-fs.ts';
 import { ShadowMap } from './shadow-map.ts';
 
+/** When reading ahead failed, the kernel reads the page that is waited for once more: a reader must not wait twice as long. */
+const RETRY_WINDOW_MS = 1000;
+
 export class ErofsDevice {
   readonly #cache: ChunkCache;
   readonly #blobIndex: number;
@@ -19,6 +22,7 @@ export class ErofsDevice {
   readonly #recordIn: string | undefined;
   #shadow: ShadowMap | undefined;
   #keeper: Keeper | undefined;
+  #failure: (WatchedRange & { readonly errno: number; readonly untilMs: number }) | undefined;
   /** No chunk before this one is missing. */
   #completeUntil = 0;
 
@@ -99,14 +103,28 @@ export class ErofsDevice {
     if (this.#keeper && !this.#shadow && this.complete()) await this.unwatch();
   }
 
+  /** The errno of a read that has just failed, for the one that the kernel makes of the same page next. */
+  #takeFailure({ offset, size }: WatchedRange): number | undefined {
+    const failure = this.#failure;
+    if (!failure || offset >= failure.offset + failure.size || failure.offset >= offset + size) return undefined;
+    this.#failure = undefined;
+    return performance.now() < failure.untilMs ? failure.errno : undefined;
+  }
+
   async #onRead(range: WatchedRange): Promise<number> {
+    const before = this.#takeFailure(range);
+    if (before !== undefined) return before;
+    const began = performance.now();
     const ahead = this.#readAhead.afterMiss(range.offset, range.size);
     try {
       await this.#fs.fetchBlocks(this.#blobIndex, range, ahead);
       this.#shadow?.touched(range);
       return 0;
     } catch (error) {
-      return readerErrno(error);
+      const errno = readerErrno(error);
+      const now = performance.now();
+      if (now - began > RETRY_WINDOW_MS) this.#failure = { ...range, errno, untilMs: now + RETRY_WINDOW_MS };
+      return errno;
     }
   }
 }
