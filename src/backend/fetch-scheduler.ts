@@ -8,6 +8,7 @@ import {
   FETCH_DEADLINE_MS,
   FETCH_GAP_MAX,
   FETCH_HOT_IN_FLIGHT_MAX,
+  FETCH_SIZE_MAX,
   FETCHES_IN_FLIGHT_MAX,
 } from '../base/limits.ts';
 import type { BlobReader } from './blob-reader.ts';
@@ -39,6 +40,8 @@ export interface FetchRequest {
   readonly priority: Priority;
   /** Longer than the scheduler's own where the reader waits longer. */
   readonly deadlineMs?: number | undefined;
+  /** Comes with all neighbours in one request, however long that takes: they are stored in the order they are wanted in. */
+  readonly stream?: boolean | undefined;
 }
 
 const IN_FLIGHT_MAX: Readonly<Record<Priority, number>> = {
@@ -54,19 +57,21 @@ class Job implements TransferJob {
   transfer: RunningTransfer | undefined;
   readonly #askedMs = performance.now();
   readonly deadlineMs: number;
+  readonly stream: boolean;
   readonly #done: (error?: unknown) => void;
   #settled = false;
 
   constructor(
     queue: TargetQueue,
     unit: FetchUnit,
-    { priority, deadlineMs = 0 }: FetchRequest,
+    { priority, deadlineMs = 0, stream = false }: FetchRequest,
     done: (error?: unknown) => void,
   ) {
     this.queue = queue;
     this.unit = unit;
     this.priority = priority;
     this.deadlineMs = deadlineMs;
+    this.stream = stream;
     this.#done = done;
   }
 
@@ -233,11 +238,12 @@ export class FetchScheduler {
     const jobs = [first];
     const start = first.unit.compressedOffset;
     let end = start + first.unit.compressedSize;
+    const sizeMax = first.stream ? Number.POSITIVE_INFINITY : this.link.requestBytes;
     for (const job of first.queue.waiting()) {
       const { compressedOffset, compressedSize } = job.unit;
       if (job === first || compressedOffset < start || rank(job.priority) > rank(first.priority)) continue;
       const unitEnd = compressedOffset + compressedSize;
-      if (compressedOffset - end > FETCH_GAP_MAX || unitEnd - start > this.link.requestBytes) break;
+      if (compressedOffset - end > FETCH_GAP_MAX || unitEnd - start > sizeMax) break;
       jobs.push(job);
       end = Math.max(end, unitEnd);
     }
@@ -248,9 +254,11 @@ export class FetchScheduler {
     const [first, last] = [jobs[0] as Job, jobs.at(-1) as Job];
     const { queue } = first;
     const deadlineMs = Math.max(this.deadlineMs, ...jobs.map((job) => job.deadlineMs));
+    const size = last.unit.compressedOffset + last.unit.compressedSize - first.unit.compressedOffset;
     const running: RunningTransfer = {
       priority: first.priority,
-      bytes: last.unit.compressedOffset + last.unit.compressedSize - first.unit.compressedOffset,
+      // A stream, too, has no more than that on the line at once, and must not keep others from it to its end.
+      bytes: Math.min(size, FETCH_SIZE_MAX),
       paused: false,
       lastFailure: () => transfer.lastFailure,
     };

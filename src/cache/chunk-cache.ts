@@ -45,6 +45,14 @@ export interface EnsureOptions {
 export interface PrefetchOptions {
   readonly signal: AbortSignal;
   readonly priority: Priority;
+  /** See FetchRequest. */
+  readonly stream?: boolean | undefined;
+  /** Called for each chunk that was missing, once it is present. */
+  readonly onPresent?: ((index: number) => void) | undefined;
+}
+
+interface LoadOptions extends FetchRequest {
+  readonly signal: AbortSignal | undefined;
 }
 
 export function newCacheCounters(): CacheCounters {
@@ -190,11 +198,12 @@ export class ChunkCache implements AsyncDisposable {
    * @throws NaiadError as `ensure`, but for wrong chunks; CANCELED also when another who wanted the same gave it up
    */
   async prefetch(indices: readonly number[], options: PrefetchOptions): Promise<number> {
-    const { signal, priority } = options;
+    const { signal, priority, stream, onPresent } = options;
     const { chunks: table } = this.device;
     const missing = indices.filter((index) => isVerifiable(table, index) && !this.#map.has(index));
     const wanted = missing.filter((index) => !this.#quarantine.reasonFor(index));
-    const loads = this.#load(wanted, { priority, signal, deadlineMs: this.#scheduler.deadlineMs });
+    const loads = this.#load(wanted, { priority, signal, deadlineMs: this.#scheduler.deadlineMs, stream });
+    for (const [at, load] of loads.entries()) load.then(() => onPresent?.(wanted[at] as number)).catch(() => undefined);
     const giveUp = () => {
       for (const index of wanted) this.#scheduler.withdraw(this.#target, index, abortReason(signal));
     };
@@ -229,12 +238,13 @@ export class ChunkCache implements AsyncDisposable {
   }
 
   /** Joins the loads of chunks that are missing, and begins those that are not under way. */
-  #load(missing: readonly number[], { signal, priority, deadlineMs }: Required<EnsureOptions>): Promise<void>[] {
+  #load(missing: readonly number[], { signal, ...asked }: LoadOptions): Promise<void>[] {
     throwIfAborted(this.#closing.signal);
     throwIfAborted(signal);
-    for (const index of missing) if (this.#loading.has(index)) this.#scheduler.raise(this.#target, index, priority);
+    for (const index of missing)
+      if (this.#loading.has(index)) this.#scheduler.raise(this.#target, index, asked.priority);
     const starting = missing.filter((index) => !this.#loading.has(index));
-    this.#startLoading(starting, { priority, deadlineMs });
+    this.#startLoading(starting, asked);
     return missing.map((index) => this.#loading.get(index) ?? Promise.resolve());
   }
 

@@ -32,8 +32,9 @@ export interface OptimizeReport {
   readonly applied: TraceApplied;
   readonly hot: {
     readonly blobId: string;
-    /** Bytes as stored, and uncompressed on the device. */
+    /** Bytes as stored, those of its chunks alone, and uncompressed on the device. */
     readonly size: number;
+    readonly dataSize: number;
     readonly uncompressedSize: number;
     readonly chunks: number;
     /** Chunks that could not be taken over as they were stored. */
@@ -102,10 +103,11 @@ export async function optimize(
   await target.putBytes(described.config.descriptor, described.config.bytes, signal);
   await target.commit(described.manifest, signal);
   const { blobId, compressedSize: size, uncompressedSize, chunks } = hot.info;
+  const dataSize = chunks.compressedOffset(chunks.count - 1) + chunks.compressedSize(chunks.count - 1);
   return {
     ...{ manifest: described.manifest.digest, from: whole.digest, trace: traceDigest },
     ...{ same: trace.image === whole.digest, applied: match.applied },
-    hot: { ...{ blobId, size, uncompressedSize, chunks: chunks.count }, recompressed: hot.recompressed },
+    hot: { ...{ blobId, size, dataSize, uncompressedSize, chunks: chunks.count }, recompressed: hot.recompressed },
     files: rewritten.files,
     keptBlobs: kept.length,
     droppedBlobs: image.bootstrap.blobs.length - kept.length,

@@ -7,7 +7,7 @@ import type { ImageChunk } from '../image/trace-chunks.ts';
 import type { PrefetchMode } from './fetch-request.ts';
 import { type ImageFs, totalCoverage } from './image-fs.ts';
 import { Prefetch, type PrefetchOptions, type PrefetchProgress } from './prefetch.ts';
-import { allChunks, chunksOfFiles, filesBelow, listedInodes } from './prefetch-lists.ts';
+import { allChunks, chunksOfBlob, chunksOfFiles, filesBelow, listedInodes } from './prefetch-lists.ts';
 
 /** Something to fetch, and why. */
 export interface FillSource extends PrefetchOptions {
@@ -30,7 +30,9 @@ export interface FillOptions {
   readonly mode: PrefetchMode;
   /** A container runs in it, which reads most of a small image at once: that is brought whole. */
   readonly forContainer?: boolean;
-  /** What to bring before what the image itself lists. */
+  /** Blobs to stream before all else, by their ids. */
+  readonly hotBlobIds?: readonly string[];
+  /** What to bring after that, before what the image itself lists. */
   readonly first?: readonly FillSource[] | Promise<readonly FillSource[]>;
 }
 
@@ -41,17 +43,19 @@ export class BackgroundFill implements AsyncDisposable {
   readonly #mode: PrefetchMode;
   readonly #wholeIfSmall: boolean;
   readonly #first: NonNullable<FillOptions['first']>;
+  readonly #hotBlobIds: readonly string[];
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #phase: Pick<FillStatus, 'state' | 'why'>;
   #prefetch: Prefetch | undefined;
 
   /** Starts at once. Dispose of it before the caches. */
-  constructor(fs: FilledFs, { mode, forContainer = false, first = [] }: FillOptions) {
+  constructor(fs: FilledFs, { mode, forContainer = false, first = [], hotBlobIds = [] }: FillOptions) {
     this.#fs = fs;
     this.#wholeIfSmall = mode === 'auto' && forContainer;
     this.#mode = mode;
     this.#first = first;
+    this.#hotBlobIds = hotBlobIds;
     this.#phase = { state: 'off', why: 'nothing is fetched before it is read' };
     this.#running = mode === 'none' ? Promise.resolve() : this.#run().catch((error) => this.#ended(error));
   }
@@ -78,7 +82,12 @@ export class BackgroundFill implements AsyncDisposable {
 
   async #run(): Promise<void> {
     const fs = this.#fs;
-    if (this.#wholeIfSmall && this.#coverage().bytesTotal <= FILL_SMALL_MAX) {
+    for (const blobId of this.#hotBlobIds) {
+      const chunks = chunksOfBlob(fs, blobId);
+      await this.#bring({ priority: 'hot', stream: true, why: 'the hot blob', chunks });
+    }
+    // Of an image with a hot blob it is known what a start reads.
+    if (this.#wholeIfSmall && this.#hotBlobIds.length === 0 && this.#coverage().bytesTotal <= FILL_SMALL_MAX) {
       await this.#bring({ priority: 'hot', why: 'the image is small', chunks: allChunks(fs) });
       this.#phase = { state: 'complete', why: 'the image is small' };
       return;

@@ -54,6 +54,13 @@ export function* filesBelow({ bootstrap }: ListedFs, directories: readonly Inode
   }
 }
 
+/** All chunks of a blob, in the order in which they are stored. */
+export function chunksOfBlob({ caches }: Pick<ListedFs, 'caches'>, blobId: string): ImageChunk[] {
+  const device = caches.findIndex((cache) => cache.device.blobId === blobId);
+  const count = caches[device]?.device.chunks.count ?? 0;
+  return Array.from({ length: count }, (_, chunk) => ({ device, chunk }));
+}
+
 /** Every chunk, one blob after the other. */
 export function* allChunks({ caches }: ListedFs): Generator<ImageChunk> {
   for (const [device, cache] of caches.entries()) {

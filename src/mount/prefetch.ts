@@ -28,6 +28,8 @@ export interface PrefetchOptions {
   readonly priority: Exclude<Priority, 'demand'>;
   /** Uncompressed bytes of all chunks, where they are known without going through them. */
   readonly bytesTotal?: number;
+  /** All chunks of a device in one request: they are stored in the order they are wanted in. */
+  readonly stream?: boolean | undefined;
   /** Pause after a failure of the registry; for tests. */
   readonly retryMs?: number;
 }
@@ -76,7 +78,7 @@ export class Prefetch implements AsyncDisposable {
     const running = new Set<Promise<void>>();
     let failure: { error: unknown } | undefined;
     let asked = 0;
-    for (const portion of portions(this.#caches, chunks)) {
+    for (const portion of portions(this.#caches, chunks, this.#sizeMax)) {
       while (asked > 0 && asked + portion.bytes > PREFETCH_WINDOW) await Promise.race(running);
       if (failure || this.#stop.signal.aborted) break;
       asked += portion.bytes;
@@ -97,18 +99,26 @@ export class Prefetch implements AsyncDisposable {
     if (failure) throw failure.error;
   }
 
+  get #sizeMax(): number {
+    return this.#options.stream ? Number.POSITIVE_INFINITY : PREFETCH_PORTION;
+  }
+
   /** Tries until it works. */
   async #bring({ cache, chunks, bytes }: Portion): Promise<void> {
     const { signal } = this.#stop;
+    const { priority, stream } = this.#options;
+    const told = { chunks: 0, bytes: 0 };
+    const onPresent = (index: number) => {
+      const size = cache.device.chunks.uncompressedSize(index);
+      told.chunks++;
+      told.bytes += size;
+      this.#count(1, size);
+    };
     for (;;) {
       try {
-        const wrong = await cache.prefetch(chunks, { priority: this.#options.priority, signal });
-        const before = this.#progress;
-        this.#progress = {
-          ...before,
-          ...{ state: 'running', why: undefined, chunks: before.chunks + chunks.length },
-          ...{ bytes: before.bytes + bytes, wrongChunks: before.wrongChunks + wrong },
-        };
+        const wrong = await cache.prefetch(chunks, { priority, signal, stream, onPresent });
+        // The rest was there before, or is wrong.
+        this.#count(chunks.length - told.chunks, bytes - told.bytes, wrong);
         return;
       } catch (error) {
         const mayWork = error instanceof NaiadError && (error.kind === 'unavailable' || error.kind === 'canceled');
@@ -117,6 +127,15 @@ export class Prefetch implements AsyncDisposable {
         await sleep(this.#options.retryMs ?? PREFETCH_RETRY_MS, undefined, { signal });
       }
     }
+  }
+
+  #count(chunks: number, bytes: number, wrong = 0): void {
+    const before = this.#progress;
+    this.#progress = {
+      ...before,
+      ...{ state: 'running', why: undefined, chunks: before.chunks + chunks },
+      ...{ bytes: before.bytes + bytes, wrongChunks: before.wrongChunks + wrong },
+    };
   }
 
   #set(change: Pick<PrefetchProgress, 'state' | 'why' | 'error'>): void {
@@ -136,13 +155,17 @@ function totalsOf(
   return { chunksTotal, bytesTotal };
 }
 
-function* portions(caches: readonly ChunkCache[], chunks: Iterable<ImageChunk>): Generator<Portion> {
+function* portions(
+  caches: readonly ChunkCache[],
+  chunks: Iterable<ImageChunk>,
+  sizeMax = PREFETCH_PORTION,
+): Generator<Portion> {
   let portion: Portion | undefined;
   for (const { device, chunk } of chunks) {
     const cache = caches[device];
     if (!cache || chunk < 0 || chunk >= cache.device.chunks.count) continue;
     const size = cache.device.chunks.uncompressedSize(chunk);
-    if (portion && (portion.cache !== cache || portion.bytes + size > PREFETCH_PORTION)) {
+    if (portion && (portion.cache !== cache || portion.bytes + size > sizeMax)) {
       yield portion;
       portion = undefined;
     }

@@ -8,6 +8,7 @@ import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
 import { holdFiles } from '../cache/hold.ts';
+import { hotBlobIdsOf } from '../format/oci/annotations.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { closeDescriptors } from '../native/descriptors.ts';
@@ -187,7 +188,9 @@ export class ServedMount {
     });
     first.catch(() => undefined); // It was ended meanwhile.
     const { prefetch: mode = 'auto', owner } = this.#request;
-    this.#fill = new BackgroundFill(this.fs, { mode, first, forContainer: owner !== undefined });
+    const { manifest } = this.image;
+    const hotBlobIds = manifest ? hotBlobIdsOf(manifest) : [];
+    this.#fill = new BackgroundFill(this.fs, { mode, first, hotBlobIds, forContainer: owner !== undefined });
   }
 
   /** Stops answering and leaves everything to a daemon that resumes it; false when none could. */

@@ -1,18 +1,26 @@
 // Optimized images: the same tree as the original, one blob that a start reads from end to end, and nothing put twice.
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MiB } from '../../src/base/units.ts';
+import { startBadRegistry } from '../support/bad-registry.ts';
+import { DRIVERS, driver } from '../support/drivers.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { type NaiadHome, naiadHome } from '../support/naiad.ts';
 import { every, program, root } from '../support/requires.ts';
+import { makeShellImage, shellImage } from '../support/shell-image.ts';
+import { smallImage, writeSmallLayout } from '../support/small-image.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { assertSameTree, readTree } from '../support/tree.ts';
 
 interface Optimized {
   readonly manifest: string;
   readonly from: string;
-  readonly hot: { readonly blobId: string; readonly size: number };
+  readonly hot: { readonly blobId: string; readonly size: number; readonly dataSize: number };
   readonly keptBlobs: number;
   readonly keptSize: number;
   readonly reusedSize: number;
@@ -89,4 +97,75 @@ test('optimize: refuses an image that is not converted', { ...needs }, async () 
   const args = ['--trace', place('list'), `oci:${fixturePath('features')}:latest`, `${layout}:y`];
   const { stderr } = await naiad.run(['optimize', ...args], { okay: [13] });
   assert.match(stderr, /ordinary image/);
+});
+
+/** The hot one is larger than requests are elsewhere, and less than half of the image. */
+const LARGE = { hot: randomBytes(9 * MiB), warm: randomBytes(MiB), cold: randomBytes(12 * MiB) };
+
+async function largeHotImage(): Promise<Optimized> {
+  const { hot, warm, cold } = LARGE;
+  writeSmallLayout(place('large-source'), await smallImage([{ cold }, { warm, hot }]), 'x');
+  writeFileSync(place('large-list'), '/hot\n');
+  const layout = `oci:${place('large')}`;
+  await naiad.run(['convert', '--quiet', `oci:${place('large-source')}:x`, `${layout}:x`]);
+  return await naiad.json<Optimized>(['optimize', '--trace', place('large-list'), `${layout}:x`, `${layout}:hot`]);
+}
+
+let large: Promise<Optimized> | undefined;
+
+for (const { name } of DRIVERS) {
+  test(`optimize: ${name} streams the hot blob with one request, and asks for nothing else`, {
+    ...every(needs, driver(name)),
+  }, async () => {
+    large ??= largeHotImage();
+    const { hot } = await large;
+    const home = naiadHome(place(`home-${name}`));
+    const mountpoint = place(`mnt-${name}`);
+    mkdirSync(mountpoint);
+    await using registry = await startBadRegistry(place('large'));
+    await using _mount = await home.mount(`${registry.host}/large:hot`, mountpoint, '--driver', name);
+    assert.deepEqual(await readFile(join(mountpoint, 'hot')), LARGE.hot);
+    assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.dataSize}`]);
+    const { counters } = (await home.status(mountpoint)).fetching;
+    assert.deepEqual([counters.hot.requests, counters.demand.requests], [1, 0]);
+    const isComplete = async () => {
+      const { devices, prefetch, mount } = await home.status(mountpoint);
+      const own = devices.find(({ blobId }) => blobId === hot.blobId);
+      const marks = mount.why.find((line) => /of \d devices are not complete/.test(line));
+      const released = name !== 'erofs' || marks?.includes('2 of 3 devices');
+      return own?.bytes === LARGE.hot.length && prefetch?.state === 'watching' && released;
+    };
+    for (const end = Date.now() + 20_000; !(await isComplete()); await sleep(50)) {
+      assert.ok(Date.now() < end, JSON.stringify(await home.status(mountpoint)));
+    }
+    assert.deepEqual(await readFile(join(mountpoint, 'cold')), LARGE.cold);
+    assert.ok(registry.served.length > 1);
+  });
+}
+
+test('optimize: a traced start of a container asks for the hot blob alone', {
+  ...every(needs, root(), program('runc'), shellImage()),
+}, async () => {
+  const source = await makeShellImage(place('.'));
+  const layout = `oci:${place('shell')}`;
+  await naiad.run(['convert', '--quiet', '--chunk-size', '64KiB', source, `${layout}:x`]);
+  const start = ['head -c 300000 /srv/large >/dev/null; cat /etc/group'];
+  await naiad.run(['trace', 'record', '-o', place('shell.trace'), '--ready', 'exit', `${layout}:x`, ...start]);
+  const args = ['optimize', '--trace', place('shell.trace'), `${layout}:x`, `${layout}:hot`];
+  const { hot } = await naiad.json<Optimized>(args);
+  const home = naiadHome(place('home-start'));
+  await using registry = await startBadRegistry(place('shell'));
+  await home.run([
+    'trace',
+    'record',
+    '-o',
+    place('hot.trace'),
+    '--ready',
+    'exit',
+    `${registry.host}/shell:hot`,
+    ...start,
+  ]);
+  const { stdout } = await home.run(['--json', 'trace', 'show', place('hot.trace')]);
+  assert.ok((JSON.parse(stdout) as { touches: number }).touches > 5);
+  assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.dataSize}`]);
 });

@@ -74,7 +74,7 @@ export function isBlobLayer(layer: Descriptor): boolean {
 }
 
 /** Ids of the blobs that hold what a start reads. */
-export function hotBlobIds(manifest: Pick<ImageManifest, 'layers'>): string[] {
+export function hotBlobIdsOf(manifest: Pick<ImageManifest, 'layers'>): string[] {
   const hot = manifest.layers.filter((layer) => layer.annotations?.[NAIAD_ANNOTATIONS.hot] === 'true');
   return hot.map(({ digest }) => digestHex(digest));
 }
