@@ -7,7 +7,9 @@ import { type OpenOptions, openTarget } from '../transport/open.ts';
 import type { ConvertHooks } from './convert.ts';
 import { type OptimizeReport, optimize } from './optimize.ts';
 
-export interface OptimizeReferenceOptions extends OpenOptions {
+export interface OptimizeReferenceOptions extends Pick<OpenOptions, 'registry'> {
+  /** How that of the target is reached, when otherwise. */
+  readonly targetRegistry?: OpenOptions['registry'];
   readonly platform?: string | undefined;
 }
 
@@ -27,14 +29,15 @@ export async function optimizeReference(
   options: OptimizeReferenceOptions,
   hooks: ConvertHooks,
 ): Promise<OptimizeReferenceReport> {
-  const opening = { ...options, signal: hooks.signal };
+  const { signal } = hooks;
+  const { platform, registry, targetRegistry = registry } = options;
   if (formatPlace(locate(from)) === formatPlace(locate(to))) {
     throw new NaiadError('USAGE', `${from} is source and target`, {
       hint: 'Give the optimized image another name: the next trace is recorded of the one it came from.',
     });
   }
-  await using image = await openConvertedImage(from, opening);
-  await using target = await openTarget(to, opening);
+  await using image = await openConvertedImage(from, { platform, signal, ...(registry && { registry }) });
+  await using target = await openTarget(to, { signal, ...(targetRegistry && { registry: targetRegistry }) });
   const report = await optimize(image, trace, target, {}, hooks);
   return { source: image.name, target: target.name, ...report };
 }

@@ -55,6 +55,7 @@ export interface OptimizeReport {
 /** An image that has all its parts: no bootstrap file. */
 interface WholeImage {
   readonly image: ConvertedImage;
+  readonly name: string;
   readonly source: ImageSource;
   readonly manifest: ImageManifest;
   readonly digest: string;
@@ -64,6 +65,8 @@ interface WholeImage {
 export interface OptimizeOptions {
   /** Where the blobs of the image lie as files that may be moved; they are streamed where it is left out. */
   readonly fileOf?: ((digest: string) => string) | undefined;
+  /** What failures call the image, where its own name says nothing. */
+  readonly name?: string | undefined;
 }
 
 /**
@@ -78,7 +81,7 @@ export async function optimize(
   { signal, onProgress }: ConvertHooks,
 ): Promise<OptimizeReport> {
   const start = performance.now();
-  const whole = wholeImage(image);
+  const whole = wholeImage(image, options.name);
   const devices = await openDevices(image.bootstrap, (blobId) => image.blobReader(blobId), signal);
   const match = matched(trace, whole, devices);
   const plan = planHotBlob(devices, match.chunks);
@@ -118,15 +121,15 @@ export async function optimize(
   };
 }
 
-function wholeImage(image: ConvertedImage): WholeImage {
+function wholeImage(image: ConvertedImage, name = image.name): WholeImage {
   const { source, manifest, manifestDigest: digest, config } = image;
-  if (source && manifest && digest !== undefined && config) return { image, source, manifest, digest, config };
-  throw new NaiadError('USAGE', `${image.name}: a bootstrap alone has no manifest to make another one from`, {
+  if (source && manifest && digest !== undefined && config) return { image, name, source, manifest, digest, config };
+  throw new NaiadError('USAGE', `${name}: a bootstrap alone has no manifest to make another one from`, {
     hint: 'Name the image where it lies: docker://, oci: or oci-archive:.',
   });
 }
 
-function matched(trace: Trace, { image, digest }: WholeImage, devices: readonly Device[]): TraceMatch {
+function matched(trace: Trace, { image, name, digest }: WholeImage, devices: readonly Device[]): TraceMatch {
   if (trace.touches.length === 0) {
     throw new NaiadError('TRACE_UNUSABLE', 'the trace is empty: nothing was read while it was recorded', {
       hint: 'Record one with a command that the image is for: naiad trace record.',
@@ -137,7 +140,7 @@ function matched(trace: Trace, { image, digest }: WholeImage, devices: readonly 
   const of = trace.image === undefined || trace.image === digest ? '' : `, and was recorded of ${trace.image}`;
   const [missing] = match.applied.missingPaths;
   const example = missing === undefined ? '' : ` (${missing}, for example)`;
-  const what = `nothing of the trace is in ${image.name}${example}; it has ${trace.touches.length} touches${of}`;
+  const what = `nothing of the trace is in ${name}${example}; it has ${trace.touches.length} touches${of}`;
   throw new NaiadError('TRACE_UNUSABLE', what, { hint: 'Record a trace of this image: naiad trace record.' });
 }
 

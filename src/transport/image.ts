@@ -75,8 +75,11 @@ export function metadataDigests({ manifest, manifestDigest }: ConvertedImage): s
  * Opens an image by reference, or a bootstrap file by path.
  * @throws NaiadError NOT_CONVERTED when it is an ordinary image; what the source and the bootstrap throw
  */
-export async function openConvertedImage(reference: string, options: OpenImageOptions = {}): Promise<ConvertedImage> {
-  const place = locate(reference);
+export async function openConvertedImage(
+  reference: string | Place,
+  options: OpenImageOptions = {},
+): Promise<ConvertedImage> {
+  const place = typeof reference === 'string' ? locate(reference) : reference;
   if (place.transport === 'file') return await openBootstrapFile(place.file, options);
   const opened = await openSource(place, options);
   const source = withMetadataKept(opened, place, options);

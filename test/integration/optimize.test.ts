@@ -1,7 +1,7 @@
 // Optimized images: the same tree as the original, one blob that a start reads from end to end, and nothing put twice.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -62,6 +62,19 @@ test('optimize: in a layout, only the hot blob is new; the digests are the same 
   assert.deepEqual([there.manifest, there.hot.blobId], [here.manifest, here.hot.blobId]);
   for (const image of [`${layout}:hot`, `oci:${place('other-layout')}:hot`])
     await naiad.run(['check', '--data', image]);
+});
+
+test('optimize: convert --trace comes to the same, and leaves nothing else', { ...needs }, async () => {
+  const source = `oci:${fixturePath('features')}:latest`;
+  const target = `oci:${place('at-once')}:hot`;
+  const { manifest } = await naiad.json<Optimized>(['convert', '--trace', place('list'), source, target]);
+  assert.equal(manifest, (await optimize(`oci:${place('after')}:hot`)).manifest);
+  const blobs = (name: string) => readdirSync(join(place(name), 'blobs', 'sha256')).sort();
+  assert.deepEqual(blobs('at-once'), blobs('after'));
+  const refused = ['convert', '--trace', place('other'), source, `oci:${place('nowhere')}:hot`];
+  const { stderr } = await naiad.run(refused, { okay: [2] });
+  assert.match(stderr, /nothing of the trace is in oci:.*nowhere/);
+  assert.equal(existsSync(place('nowhere')), false);
 });
 
 test('optimize: the tree is that of the original', { ...every(needs, root(), program('getfattr')) }, async () => {

@@ -4,6 +4,7 @@ import type { Argv } from 'yargs';
 import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
+import { optimizedText } from '../optimized-text.ts';
 import { knownHosts, readSourceTargetFlags, sourceTargetFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 
@@ -79,6 +80,10 @@ export const command = defineCommand({
   examples: [
     ['naiad convert python:3 localhost:5000/python:3-naiad', 'from Docker Hub into a registry of one’s own'],
     ['naiad convert oci:./app oci:./app:naiad', 'inside an OCI layout'],
+    [
+      'naiad convert --trace app.trace app:2 reg.example/app:2-fast',
+      'what a start of the last version read comes first',
+    ],
     ['naiad convert dir:/srv/root registry.example/root:1', 'a directory tree as an image of one layer'],
   ],
   options: (parser) =>
@@ -90,7 +95,13 @@ export const command = defineCommand({
             demandOption: true,
             describe: 'docker://, oci:, oci-archive:, docker-archive: or dir:',
           })
-          .positional('target', { type: 'string', demandOption: true, describe: 'docker://, oci: or oci-archive:' }),
+          .positional('target', { type: 'string', demandOption: true, describe: 'docker://, oci: or oci-archive:' })
+          .option('trace', {
+            type: 'string',
+            array: true,
+            nargs: 1,
+            describe: 'Trace, or list of paths, to optimize it for at once; several are merged',
+          }),
       ),
     ),
   async run(args, io) {
@@ -98,12 +109,14 @@ export const command = defineCommand({
     const { tuneEngine } = await import('../../convert/engine.ts');
     tuneEngine();
     const { convertReference } = await import('../../convert/convert-reference.ts');
+    const { readTraces } = await import('../../trace/read-trace.ts');
+    const trace = args.trace && (await readTraces(args.trace, io.signal));
     using progress = io.progress(`converting ${args.source}`);
     const { source, target } = readSourceTargetFlags(args);
     const report = await convertReference(
       args.source,
       args.target,
-      { ...options, registry: { ...source, ...knownHosts() }, targetRegistry: { ...target, ...knownHosts() } },
+      { ...options, trace, registry: { ...source, ...knownHosts() }, targetRegistry: { ...target, ...knownHosts() } },
       {
         signal: io.signal,
         onProgress: (state) => progress.update(state),
@@ -111,16 +124,19 @@ export const command = defineCommand({
     );
     progress[Symbol.dispose]();
     for (const { what, count } of report.skipped) io.warn(`left out, ${count} times: ${what}`);
-    const { meter, ...result } = report;
-    io.result({ ...result, megabytesPerSecond: report.tarSize / 1e6 / report.seconds, milliseconds: meter.ms }, () =>
-      convertText(report),
+    const { describeApplied } = await import('../../trace/staleness.ts');
+    const { meter, optimized, ...result } = report;
+    const more = optimized ? [optimizedText(optimized, describeApplied(optimized.applied))] : [];
+    const rate = { megabytesPerSecond: report.tarSize / 1e6 / report.seconds, milliseconds: meter.ms };
+    io.result({ ...result, ...rate, ...(optimized && { optimized }) }, () =>
+      [...convertText(report), ...more, `${report.target}@${report.manifest}`].join('\n'),
     );
   },
 });
 
 type Report = Awaited<ReturnType<typeof import('../../convert/convert-reference.ts').convertReference>>;
 
-function convertText(report: Report): string {
+function convertText(report: Report): string[] {
   const rows = report.layers.map((layer, index) => [
     String(index + 1),
     String(layer.files),
@@ -148,6 +164,5 @@ function convertText(report: Report): string {
     `bootstrap ${formatSize(report.bootstrapSize)}, ${formatSize(report.bootstrapStoredSize)} stored, ${report.inodes} inodes`,
     ...(report.reusedSize > 0 ? [`${formatSize(report.reusedSize)} were in the target already`] : []),
     `${report.seconds.toFixed(2)} s, ${rate} of tar a second`,
-    `${report.target}@${report.manifest}`,
-  ].join('\n');
+  ];
 }
