@@ -42,18 +42,13 @@ export interface EnsureOptions {
   readonly deadlineMs?: number | undefined;
 }
 
-export interface PrefetchOptions {
+export interface PrefetchOptions extends Pick<FetchRequest, 'priority' | 'stream'> {
   readonly signal: AbortSignal;
-  readonly priority: Priority;
-  /** See FetchRequest. */
-  readonly stream?: boolean | undefined;
   /** Called for each chunk that was missing, once it is present. */
   readonly onPresent?: ((index: number) => void) | undefined;
 }
 
-interface LoadOptions extends FetchRequest {
-  readonly signal: AbortSignal | undefined;
-}
+type LoadOptions = FetchRequest & Pick<EnsureOptions, 'signal'>;
 
 export function newCacheCounters(): CacheCounters {
   return { misses: 0, fetchedChunks: 0, fetchedChunkBytes: 0, reverifiedChunks: 0, badChunks: 0, quarantines: 0 };
