@@ -8,6 +8,9 @@ import { daemonPaths } from '../store/paths.ts';
 import { openLog } from './log.ts';
 import { serveDaemon } from './serve-daemon.ts';
 
+/** Mounts that were begun must not keep a daemon alive that failed. */
+const TELL_MS = 500;
+
 function tell(outcome: DaemonOutcome): void {
   // The parent may be gone already; the daemon serves on.
   if (process.connected) process.send?.(outcome, () => process.connected && process.disconnect());
@@ -44,5 +47,5 @@ try {
     log.error({ error: error instanceof Error ? error.stack : String(error) }, 'the daemon cannot be started');
     tell({ error: encodeError(error) });
   }
-  process.exitCode = 1; // What is told goes out first.
+  setTimeout(() => process.exit(1), TELL_MS); // What is told goes out first.
 }

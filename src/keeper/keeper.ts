@@ -184,7 +184,9 @@ export class Keeper implements AsyncDisposable {
     // That one may have died before it could answer what a keeper had read and not recorded.
     if (this.journal.unrecorded) this.#answerUnrecorded().catch(warn);
     for (const [name, id] of await this.devices()) {
-      if (!this.#devices.has(name)) await this.#attached.channel.demand('removeDevice', { id, error: 1 });
+      // One that got complete meanwhile may be gone.
+      if (!this.#devices.has(name))
+        await this.#persist(() => this.#attached.channel.call('removeDevice', { id, error: 1 }));
     }
   }
 
