@@ -1,5 +1,6 @@
 // Programs that a benchmark starts: its own command, mkfs, the prober.
 import { spawn } from 'node:child_process';
+import { signalChild } from '../base/child-process.ts';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 
@@ -24,7 +25,7 @@ export async function runCommand(
 ): Promise<CommandResult> {
   throwIfAborted(signal);
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
-  const stop = () => child.kill('SIGTERM');
+  const stop = () => signalChild(child, 'SIGTERM');
   signal.addEventListener('abort', stop);
   try {
     const [stdout, stderr, code] = await Promise.all([

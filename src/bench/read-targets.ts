@@ -5,6 +5,7 @@ import { lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { signalChild } from '../base/child-process.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { runCommand } from './command.ts';
 
@@ -97,7 +98,7 @@ async function untilMounted(root: string, child: ChildProcess): Promise<void> {
     if (child.exitCode !== null) break;
     if (lstatSync(root).dev !== dev) return;
   }
-  child.kill('SIGKILL');
+  signalChild(child, 'SIGKILL');
   throw new NaiadError('COMMAND_FAILED', `the floor was not mounted on ${root}`);
 }
 

@@ -5,6 +5,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { signalChild } from '../base/child-process.ts';
 import { NaiadError } from '../base/errors.ts';
 
 export interface BenchServer extends AsyncDisposable {
@@ -89,7 +90,7 @@ async function startServer(
     child.on('close', () => resolve());
   });
   const stop = async () => {
-    child.kill('SIGTERM');
+    signalChild(child, 'SIGTERM');
     await ended;
   };
   if (await listens(child, Number(host.split(':')[1]), signal)) return stop;

@@ -1,6 +1,7 @@
 // Programs the demo starts. Each is in a process group of its own: Ctrl-C on a terminal reaches the demo alone, which ends
 // them one by one and waits for them.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { signalChild } from '../base/child-process.ts';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { CODES, type Code, NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
@@ -43,7 +44,7 @@ export async function runProgram(
     detached: true,
     ...(options.env && { env: options.env }),
   });
-  const stop = () => child.kill(stopWith);
+  const stop = () => signalChild(child, stopWith);
   signal?.addEventListener('abort', stop, { once: true });
   try {
     const ended = outcomeOf(child, command);

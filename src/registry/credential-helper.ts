@@ -2,6 +2,7 @@
 // on stdin, JSON on stdout. What is secret goes through pipes only. They are other people's programs that ask keyrings and
 // clouds, so their time and their output are bounded.
 import { spawn } from 'node:child_process';
+import { signalChild } from '../base/child-process.ts';
 import { NaiadError } from '../base/errors.ts';
 import { HELPER_OUTPUT_SIZE_MAX, HELPER_TIMEOUT_MS } from '../base/limits.ts';
 import type { HelperChoice } from './credential-file.ts';
@@ -94,7 +95,7 @@ async function runHelper(
     let size = 0;
     const pieces: Buffer[] = [];
     const give = (error: NaiadError) => {
-      child.kill('SIGKILL');
+      signalChild(child, 'SIGKILL');
       // A child of the child may hold the pipe open.
       child.stdout.destroy();
       reject(error);

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { signalChild } from '../../src/base/child-process.ts';
 import { findProgram, type Requirement, requirement } from './requires.ts';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
@@ -51,7 +52,7 @@ export async function withPage<T>(url: string, use: (page: Page) => Promise<T>):
   try {
     return await use(await openPage(new Protocol(child), url));
   } finally {
-    child.kill('SIGKILL');
+    signalChild(child, 'SIGKILL');
     await exited;
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   }

@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { signalChild } from '../../src/base/child-process.ts';
 import { every, program, type Requirement, root } from './requires.ts';
 import { runTool, type ToolOptions, type ToolResult } from './run-tool.ts';
 
@@ -37,7 +38,7 @@ export async function startContainerd(): Promise<Containerd> {
   const exited = once(child, 'exit');
   const stop = async () => {
     if (child.exitCode === null) {
-      child.kill('SIGTERM');
+      signalChild(child, 'SIGTERM');
       await exited;
     }
     rmSync(directory, { recursive: true, force: true });

@@ -6,6 +6,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSyn
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
+import { signalChild } from '../../src/base/child-process.ts';
 import { decompress } from '../../src/codec/codec.ts';
 import { SECTION_HEADER_SIZE } from '../../src/format/blob/records.ts';
 import { decodeSectionHeader } from '../../src/format/blob/section.ts';
@@ -207,7 +208,7 @@ function isMounted(mountpoint: string, parent: string): boolean {
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
-  child.kill('SIGTERM');
+  signalChild(child, 'SIGTERM');
   const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
   await exited;
   clearTimeout(timer);

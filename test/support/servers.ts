@@ -7,6 +7,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { signalChild } from '../../src/base/child-process.ts';
 import { findProgram, type Requirement, requirement } from './requires.ts';
 
 export interface TestRegistry extends AsyncDisposable {
@@ -90,7 +91,7 @@ export async function startServer(
   const exited = once(child, 'exit');
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) {
-      child.kill('SIGKILL');
+      signalChild(child, 'SIGKILL');
       await exited;
     }
     rmSync(root, { recursive: true, force: true });

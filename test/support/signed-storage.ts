@@ -9,6 +9,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { signalChild } from '../../src/base/child-process.ts';
 import { freePort } from './servers.ts';
 
 export interface SignedStorage extends AsyncDisposable {
@@ -79,7 +80,7 @@ export async function startSignedStorage(lifetimeSec: number): Promise<SignedSto
       const child = spawn('nginx', ['-p', directory, '-c', join(directory, 'nginx.conf')], { stdio: 'ignore' });
       const exited = once(child, 'exit');
       stop = async () => {
-        child.kill('SIGTERM');
+        signalChild(child, 'SIGTERM');
         await exited;
       };
       await listens(port, () => child.exitCode !== null);

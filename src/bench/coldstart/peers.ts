@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { signalChild } from '../../base/child-process.ts';
 import { NaiadError } from '../../base/errors.ts';
 import { runCommand } from '../command.ts';
 import { observed, type RunningContainer } from './container.ts';
@@ -102,7 +103,7 @@ async function ctrKill(ctr: readonly string[], id: string, env: NodeJS.ProcessEn
 
 /** Ends it and what it left: shims outlive their daemon. */
 async function stopDaemon(daemon: ChildProcess, directory: string): Promise<void> {
-  daemon.kill('SIGTERM');
+  signalChild(daemon, 'SIGTERM');
   for (const end = Date.now() + END_WAIT_MS; Date.now() < end && daemon.exitCode === null; ) await sleep(20);
   for (const pid of processesWith(MARK, directory)) process.kill(pid, 'SIGKILL');
 }

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { signalChild } from '../../base/child-process.ts';
 import { NaiadError } from '../../base/errors.ts';
 
 export interface BenchRegistry extends AsyncDisposable {
@@ -32,7 +33,7 @@ export async function startBenchRegistry(directory: string): Promise<BenchRegist
   });
   const exited = once(child, 'close');
   const stop = async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) signalChild(child, 'SIGKILL');
     await exited;
   };
   const what = program ? 'docker-registry' : 'naiad registry serve';

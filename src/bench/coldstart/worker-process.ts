@@ -2,6 +2,7 @@
 // not held up by anything else that the benchmark does.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { signalChild } from '../../base/child-process.ts';
 import { deferred } from '../../base/concurrency.ts';
 import { NaiadError } from '../../base/errors.ts';
 
@@ -83,7 +84,7 @@ export class WorkerProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined) return;
     const closed = new Promise((resolve) => this.#child.once('close', resolve));
-    this.#child.kill('SIGKILL');
+    signalChild(this.#child, 'SIGKILL');
     await closed;
   }
 }

@@ -1,0 +1,10 @@
+// What Node leaves to its callers when it starts programs.
+import type { ChildProcess } from 'node:child_process';
+
+/**
+ * Sends `signal` to a child, and nothing when it could not be started: Node would pass on the process number 0, which
+ * means every process of our own group.
+ */
+export function signalChild(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid !== undefined) child.kill(signal);
+}
