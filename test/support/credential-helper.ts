@@ -14,11 +14,12 @@ export interface HelperDouble {
 
 const PROGRAM = (directory: string) => `#!${process.execPath}
 const fs = require('node:fs');
-const [kept, calls] = ['kept.json', 'calls.json'].map((name) => ${JSON.stringify(directory)} + '/' + name);
+const [kept, calls] = ['kept.json', 'calls.jsonl'].map((name) => ${JSON.stringify(directory)} + '/' + name);
 const read = (path) => JSON.parse(fs.readFileSync(path, 'utf8'));
 const input = fs.readFileSync(0, 'utf8');
 const words = process.argv.slice(2);
-fs.writeFileSync(calls, JSON.stringify([...read(calls), { words, input }]));
+// Helpers may run at once: a line is added whole.
+fs.appendFileSync(calls, JSON.stringify({ words, input }) + '\\n');
 const all = read(kept);
 if (words[0] === 'store') {
   const { ServerURL, Username, Secret } = JSON.parse(input);
@@ -35,14 +36,19 @@ export function credentialHelper(dir: string, kept: ReturnType<HelperDouble['kep
   const directory = join(dir, 'helper');
   mkdirSync(directory);
   writeFileSync(join(directory, 'kept.json'), JSON.stringify(kept));
-  writeFileSync(join(directory, 'calls.json'), '[]');
+  writeFileSync(join(directory, 'calls.jsonl'), '');
   writeProgram(directory, 'test', PROGRAM(directory));
+  const readLines = (path: string) =>
+    readFileSync(path, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line));
   const read = (name: string) => JSON.parse(readFileSync(join(directory, name), 'utf8'));
   return {
     name: 'test',
     path: `${directory}${delimiter}${process.env.PATH}`,
     kept: () => read('kept.json'),
-    calls: () => read('calls.json'),
+    calls: () => readLines(join(directory, 'calls.jsonl')),
   };
 }
 
