@@ -145,7 +145,8 @@ for (const { kind, options } of [
     const server = await serverOf(mountpoint);
     const arrived = join(scratch.path, 'arrived');
     const script = `cd ${mountpoint}/srv; echo in; echo > ${arrived}; read go; ls all > /dev/null && cat all/sizes/* | wc -c`;
-    const inside = runTool('bash', ['-c', `${script} < <(sleep 2; echo go)`]);
+    const go = join(scratch.path, 'go');
+    const inside = runTool('bash', ['-c', `${script} < <(until [ -e ${go} ]; do sleep 0.05; done; echo go)`]);
     await until('it is inside', () => existsSync(arrived));
     rmSync(arrived);
     const { stderr } = await naiad.run(['umount', mountpoint], { okay: [15] });
@@ -153,9 +154,11 @@ for (const { kind, options } of [
     await naiad.run(['umount', '--lazy', mountpoint]);
     assert.deepEqual(mountpointsBelow(scratch.path), []);
     assert.deepEqual(await naiad.json<ListedMount[]>(['status']), []);
+    writeFileSync(go, '');
     const [first, bytes] = (await inside).stdout.split('\n');
     assert.equal(first, 'in');
     assert.ok(Number(bytes) > 0);
+    rmSync(go);
     await assertNothingLeft(server);
   });
 }
@@ -175,7 +178,7 @@ for (const { kind, options } of [
     await kill();
     const [listed] = await naiad.json<ListedMount[]>(['status']);
     assert.equal(listed?.state, 'dead');
-    assert.match((await naiad.run(['status'])).stdout, /hint +naiad umount /);
+    assert.match((await naiad.run(['status'])).stdout, /hint +.*naiad umount /);
     await naiad.run(['umount', mountpoint]);
     await assertNothingLeft();
     await kill();
