@@ -169,10 +169,11 @@ async function startContainer(command: string, options: readonly string[] = []) 
   return { child, exited, output: () => output };
 }
 
+// exec: one process, and no shell that is between two commands when the signal comes.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   const number = constants.signals[signal];
   test(`run: ${signal} ends a command without a handler for it, as outside of a container`, { ...needs }, async () => {
-    const { child, exited } = await startContainer('echo ready; sleep 1000');
+    const { child, exited } = await startContainer('echo ready; exec sleep 1000');
     child.kill(signal);
     assert.deepEqual(await exited, [128 + number, null]);
     assertNothingLeft();
