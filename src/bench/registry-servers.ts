@@ -2,11 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signalChild } from '../base/child-process.ts';
 import { NaiadError } from '../base/errors.ts';
+import { freePort } from './free-port.ts';
 
 export interface BenchServer extends AsyncDisposable {
   readonly name: string;
@@ -110,13 +111,4 @@ async function listens(child: ChildProcess, port: number, signal: AbortSignal): 
     if (connected) return true;
   }
   return false;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

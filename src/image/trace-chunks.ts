@@ -98,11 +98,6 @@ export function* matchTraceSteps(trace: Trace, image: TracedImage, stepsMax = ST
   };
 }
 
-/** The chunks of a trace in an image, in first-touch order, none twice. @throws as matchTrace does. */
-export function chunksOfTrace(trace: Trace, image: TracedImage): readonly ImageChunk[] {
-  return matchTrace(trace, image).chunks;
-}
-
 /** Finds touches of one trace in one image. */
 export class TraceMatcher {
   readonly #image: TracedImage;

@@ -1,6 +1,7 @@
 // What one start touches and another does not.
 import { displayBytes } from '../base/bytes.ts';
 import type { Touch, Trace } from '../format/trace/trace.ts';
+import { totals } from './files.ts';
 import { touchKey } from './merge.ts';
 
 export interface DiffSide {
@@ -75,12 +76,5 @@ function placeOf({ path, offset }: Touch): string {
 }
 
 function sideOf({ touches, readyMs }: Trace): DiffSide {
-  const stalled = touches.filter(({ waitMs }) => waitMs > 0);
-  return {
-    touches: touches.length,
-    bytes: touches.reduce((sum, { size = 0 }) => sum + size, 0),
-    stalls: stalled.length,
-    waitMs: stalled.reduce((sum, { waitMs }) => sum + waitMs, 0),
-    readyMs,
-  };
+  return { ...totals(touches), readyMs };
 }

@@ -41,7 +41,8 @@ export function summarise(trace: Trace): TraceSummary {
   };
 }
 
-function totals(touches: readonly Touch[]) {
+/** Counts and sums of touches. */
+export function totals(touches: readonly Touch[]) {
   const stalled = touches.filter(({ waitMs }) => waitMs > 0);
   return {
     touches: touches.length,

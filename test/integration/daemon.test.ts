@@ -14,6 +14,7 @@ import { mountpointsBelow, type NaiadHome, naiadHome, startNaiad } from '../supp
 import { every, fuse, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 const needs = every(root(), fuse(), fixture('features'));
 
@@ -40,11 +41,6 @@ function place(name: string): string {
 }
 
 const status = () => naiad.json<DaemonStatus>(['daemon', 'status']);
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(20)) if (await holds()) return;
-  assert.fail(`not within a minute: ${what}`);
-}
 
 async function get(path: string): Promise<string> {
   const outgoing = request({ socketPath: join(naiad.state, 'daemon.sock'), path }).end();

@@ -10,6 +10,7 @@ import { mountpointsBelow, type NaiadHome, naiadHome } from '../support/naiad.ts
 import { every } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 const needs = every(driver('erofs'), fixture('features'));
 const READ_ALL = 'find . -type f -print0 | sort -z | xargs -0 cat | sha256sum';
@@ -43,11 +44,6 @@ function keepersOf(home: NaiadHome): number[] {
       return false;
     }
   });
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(20)) if (await holds()) return;
-  assert.fail(`not within a minute: ${what}`);
 }
 
 /** A mount in a home of its own; when it ends, so must everything. */

@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { askKeeper, Keeper } from '../../src/keeper/keeper.ts';
 import { keeperProgram } from '../../src/native/keeper.ts';
 import { processOf } from '../support/chaos/chaos.ts';
@@ -14,6 +13,9 @@ import { CHUNK_SIZE, CHUNKS, chunkBytes, testDevice } from '../support/keeper-de
 import { addon, every, preContent, program } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until as untilHolds } from '../support/until.ts';
+
+const until = (what: string, holds: () => boolean | Promise<boolean>) => untilHolds(what, holds, { everyMs: 2 });
 
 const needs = every(addon(), preContent(), program('cc'));
 const DAEMON = join(import.meta.dirname, '../support/keeper-daemon.js');
@@ -28,11 +30,6 @@ async function assertReads(path: string, indices: readonly number[]): Promise<vo
     const index = indices[i] as number;
     assert.ok(Buffer.from(stdout, 'base64').equals(chunkBytes(index)), `chunk ${index} has other bytes`);
   }
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(2)) if (await holds()) return;
-  assert.fail(`not within a minute: ${what}`);
 }
 
 /** What NAIAD_KEEPER is to be for a keeper that dies once `order` exists and it has read events. */

@@ -16,6 +16,9 @@ import { endAll } from '../support/end-all.ts';
 import { CHUNK_SIZE, CHUNKS, chunkBytes, testDevice } from '../support/keeper-device.ts';
 import { addon, every, preContent } from '../support/requires.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until as untilHolds } from '../support/until.ts';
+
+const until = (what: string, holds: () => boolean | Promise<boolean>) => untilHolds(what, holds, { everyMs: 10 });
 
 const needs = every(addon(), preContent());
 const DAEMON = join(import.meta.dirname, '../support/keeper-daemon.js');
@@ -48,11 +51,6 @@ async function assertReads(path: string, indices: Iterable<number>): Promise<voi
     assert.equal(said, '');
     assert.ok(bytes.equals(chunkBytes(all[i] as number)), `chunk ${all[i]} has other bytes`);
   }
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(10)) if (holds()) return;
-  assert.fail(`not within a minute: ${what}`);
 }
 
 /** The process that listens on `socketPath`, by its arguments. */

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '../../src/mount/mount-api.ts';
 import type { ListedMount } from '../../src/mount/mounts.ts';
 import { type BadRegistry, startBadRegistry } from '../support/bad-registry.ts';
@@ -14,6 +13,9 @@ import { mountpointsBelow, type NaiadHome, naiadHome } from '../support/naiad.ts
 import { addon, every, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until as untilHolds } from '../support/until.ts';
+
+const until = (what: string, holds: () => boolean | Promise<boolean>) => untilHolds(what, holds, { everyMs: 50 });
 
 const needs = every(root(), addon());
 const SIZE = 3_000_000;
@@ -35,11 +37,6 @@ after(async () => {
   await registry?.[Symbol.asyncDispose]();
   scratch[Symbol.dispose]();
 });
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(50)) if (await holds()) return;
-  assert.fail(`not within a minute: ${what}`);
-}
 
 /** True when a file, which the kernel is made to forget first, has the bytes of the tree. */
 async function isRight(mountpoint: string, name: string): Promise<boolean> {

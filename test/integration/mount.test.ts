@@ -17,6 +17,9 @@ import { mountpointsBelow, NAIAD, type NaiadHome, naiadHome, startNaiad, TEST_DR
 import { addon, every, fuse, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until as untilHolds } from '../support/until.ts';
+
+const until = (what: string, holds: () => boolean | Promise<boolean>) => untilHolds(what, holds, { withinSec: 10 });
 
 const needs = every(root(), fuse(), addon(), fixture('features'));
 
@@ -49,11 +52,6 @@ afterEach(async () => {
 
 async function serverOf(directory: string): Promise<ProcessIdentity> {
   return (await naiad.status(directory)).mount.process;
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(20)) if (holds()) return;
-  assert.fail(`not within 10 s: ${what}`);
 }
 
 async function assertNothingLeft(server?: ProcessIdentity): Promise<void> {

@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { signalChild } from '../../base/child-process.ts';
 import { NaiadError } from '../../base/errors.ts';
+import { freePort } from '../free-port.ts';
 
 export interface BenchRegistry extends AsyncDisposable {
   readonly port: number;
@@ -85,16 +85,6 @@ function readBelow(directory: string): void {
     if (entry.isDirectory()) readBelow(path);
     else if (entry.isFile()) readFileSync(path);
   }
-}
-
-/** A port of 127.0.0.1 that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return address !== null && typeof address === 'object' ? address.port : 0;
 }
 
 /** The path of a program on PATH. */
