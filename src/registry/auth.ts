@@ -1,5 +1,6 @@
 // Who we are, as the registry wants to hear it. Nothing is sent before a challenge asks for it; a token is kept per
 // scope until shortly before it ends, or until the registry refuses it.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deferred } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
@@ -29,6 +30,11 @@ export interface AuthenticatorOptions {
   readonly clock?: () => number;
 }
 
+/** Tokens count in whole seconds: one that begins a moment after the registry's clock is good a second later. */
+const RENEW_PAUSE_MS = 1000;
+const INVALID_HINT =
+  'Do the clocks of the registry and of its token service agree, and does the registry trust that service?';
+
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
   readonly #clock: () => number;
@@ -38,6 +44,8 @@ export class Authenticator {
   readonly #lookups = new Map<string, CredentialLookup>();
   /** What the registry asked for beyond what we knew to need, by our own scope. */
   readonly #demanded = new Map<string, string>();
+  /** Scopes for which even new tokens were called invalid. */
+  readonly #invalid = new Set<string>();
   /** The last challenge: what the next request is sent with, without being asked. */
   #challenge: Challenge | undefined;
 
@@ -61,19 +69,37 @@ export class Authenticator {
     this.#lookups.delete(repositoryOf(request.scope));
     this.#challenge = challenge;
     this.#demand(request.scope, challenge);
-    for (let mayWiden = challenge.scheme === 'bearer'; ; mayWiden = false) {
-      const authorization = await this.#authorization(request);
-      if (authorization === undefined) return first;
-      discard(first);
-      const answer = await send(withAuthorization(request, authorization));
-      if (answer.status !== 401) return answer;
-      // A fresh token that is refused: what is wrong is not the token, unless it is too narrow.
-      this.#forget(request.scope, authorization);
-      const wider = mayWiden && this.#demand(request.scope, chooseChallenge(answer));
-      if (!wider) return answer;
-      discard(answer);
-    }
+    return await this.#sendAnew(request, first);
   };
+
+  /** Sends what was refused with what the challenge asks for; gives `refused` back where there is nothing to send. */
+  async #sendAnew(request: HttpRequest, refused: HttpResponse): Promise<HttpResponse> {
+    const isBearer = this.#challenge?.scheme === 'bearer';
+    let last = refused;
+    for (let [mayWiden, mayRenew] = [isBearer, isBearer]; ; ) {
+      const authorization = await this.#authorization(request);
+      if (authorization === undefined) return last;
+      discard(last);
+      const answer = await this.#options.send(withAuthorization(request, authorization));
+      if (answer.status !== 401) {
+        this.#invalid.delete(request.scope ?? '');
+        return answer;
+      }
+      // A fresh token that is refused: what is wrong is not its age, unless it is too narrow, or calls for another itself.
+      const wasKept = this.#forget(request.scope, authorization);
+      const why = chooseChallenge(answer);
+      if (mayWiden && this.#demand(request.scope, why)) mayWiden = false;
+      else if (mayRenew && wasKept && why?.parameters.error === 'invalid_token') {
+        // It ended on its way, or begins a moment later by the registry's clock.
+        mayRenew = false;
+        await pause(request.signal);
+      } else {
+        if (why?.parameters.error === 'invalid_token') this.#invalid.add(request.scope ?? '');
+        return answer;
+      }
+      last = answer;
+    }
+  }
 
   /** Notes what scopes a registry asks for; true when these are new. */
   #demand(own: string | undefined, challenge: Challenge | undefined): boolean {
@@ -95,9 +121,16 @@ export class Authenticator {
   describe(scope: string | undefined): { readonly sent: string; readonly hint: string } {
     const { host } = this.#options;
     const lookup = this.#lookups.get(repositoryOf(scope));
-    if (lookup?.credentials) {
+    const sent = lookup?.credentials && `sent: ${describeCredentials(lookup.credentials)}`;
+    if (this.#invalid.has(scope ?? '')) {
       return {
-        sent: `sent: ${describeCredentials(lookup.credentials)}`,
+        sent: `${sent ? `${sent}; ` : ''}it calls a new token of its token service invalid`,
+        hint: INVALID_HINT,
+      };
+    }
+    if (sent) {
+      return {
+        sent,
         hint: 'Check that this account may do so, or log in again.',
       };
     }
@@ -188,11 +221,18 @@ export class Authenticator {
     }
   }
 
-  /** Drops a token that was refused, unless another request has replaced it already. */
-  #forget(scope: string | undefined, authorization: string | undefined): void {
+  /** Drops a token that was refused, unless another request has replaced it already. False when it was not one we asked for. */
+  #forget(scope: string | undefined, authorization: string | undefined): boolean {
     const key = scope ?? '';
-    if (`Bearer ${this.#tokens.get(key)?.value}` === authorization) this.#tokens.delete(key);
+    const kept = this.#tokens.get(key);
+    if (`Bearer ${kept?.value}` === authorization) this.#tokens.delete(key);
+    return kept !== undefined;
   }
+}
+
+async function pause(signal: AbortSignal | undefined): Promise<void> {
+  // Whoever gave up is told by what is sent next.
+  await sleep(RENEW_PAUSE_MS, undefined, signal ? { signal } : {}).catch(() => undefined);
 }
 
 function chooseChallenge(response: HttpResponse): Challenge | undefined {

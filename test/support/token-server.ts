@@ -26,7 +26,7 @@ export interface TokenServerOptions {
   readonly anonymousPull?: boolean;
   /** Answers as `access_token`. */
   readonly accessToken?: boolean;
-  /** A registry takes a token for so long, whatever it is said to be good for: 300 s. */
+  /** A registry takes a token for so long, half a second more or less, whatever it is said to be good for: 300 s. */
   readonly lifetimeSec?: number;
 }
 
@@ -99,7 +99,7 @@ function signToken(of: {
     iss: 'naiad-test',
     sub: 'x',
     aud: of.service,
-    exp: of.lifetimeSec === undefined ? now + 300 : now + of.lifetimeSec - LEEWAY_SEC,
+    exp: of.lifetimeSec === undefined ? now + 300 : Math.round(Date.now() / 1000) + of.lifetimeSec - LEEWAY_SEC,
     nbf: now - 2 * LEEWAY_SEC,
     iat: now,
     jti: randomUUID(),

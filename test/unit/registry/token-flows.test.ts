@@ -156,3 +156,36 @@ test('token flow: a scope the registry demands later is asked for from then on',
   await getManifest(registry, name);
   assert.deepEqual(scopes, [['repository:a/b:pull'], ['repository:c:pull', 'repository:a/b:pull']]);
 });
+
+/** A registry that calls the first `bad` tokens invalid, as one that has ended or does not begin yet. */
+async function startDistrustful(bad: number) {
+  let issued = 0;
+  const double = await startDouble((asked, response) => {
+    if (asked.path.startsWith('/token')) {
+      response.end(JSON.stringify({ token: `t${++issued}`, expires_in: 300 }));
+      return;
+    }
+    const number = Number(/^Bearer t(\d+)$/.exec(asked.headers.authorization ?? '')?.[1] ?? 0);
+    const why = number === 0 ? '' : ',error="invalid_token"';
+    const challenge = `Bearer realm="http://${double.host}/token",scope="repository:a/b:pull"${why}`;
+    if (number > bad) response.writeHead(200, { 'content-type': INDEX_TYPE }).end(INDEX);
+    else response.writeHead(401, { 'www-authenticate': challenge }).end();
+  });
+  return { ...double, issued: () => issued };
+}
+
+test('token flow: a new token that ended on its way is replaced once', async () => {
+  await using service = await startDistrustful(1);
+  await pull(service.host, password);
+  assert.equal(service.issued(), 2);
+});
+
+test('token flow: a service whose new tokens are never valid is one clear error', async () => {
+  await using service = await startDistrustful(Number.POSITIVE_INFINITY);
+  await assert.rejects(pull(service.host, password), {
+    code: 'ACCESS_DENIED',
+    message: /sent: credentials of "u" from \/f; it calls a new token of its token service invalid/,
+    hint: /clocks/,
+  });
+  assert.equal(service.issued(), 2);
+});
