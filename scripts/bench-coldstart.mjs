@@ -1,8 +1,11 @@
-// Measures the cold starts of the fixtures and writes the results page of the documentation with its raw data.
-// usage: node scripts/bench-coldstart.mjs [--runs N] [--out DIR] [--only app-NAME,…] [--net LINK] [-- OPTIONS of bench coldstart]
-// As root, on a machine that does nothing else. Images that are missing are built first.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+// Measures the cold starts of the fixtures and writes the results page of the documentation with its data.
+// usage: node scripts/bench-coldstart.mjs [--runs N] [--minutes M] [--images app-NAME,…] [--net LINK]… [--resume] [--raw DIR]
+//        [--out DIR] [-- OPTIONS of bench coldstart]
+// As root, on a machine that does nothing else. Images that are missing are built first, outside of the minutes.
+// An image over a link that fails is told at the end, and the others are measured; the pages are written anew after each.
+// --resume leaves out what has a report already; a failed or interrupted run goes on where it was.
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { APPS } from '../fixtures/apps.mjs';
@@ -11,27 +14,116 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: 'string', default: '5' },
-    out: { type: 'string', default: 'docs/benchmarks/coldstart' },
-    only: { type: 'string', default: APPS.map(({ name }) => name).join() },
+    minutes: { type: 'string', default: '60' },
+    images: { type: 'string', default: APPS.map(({ name }) => name).join() },
     net: { type: 'string', multiple: true, default: ['1gbit,1ms', '100mbit,20ms'] },
+    resume: { type: 'boolean', default: false },
+    raw: { type: 'string', default: '.cache/bench-coldstart' },
+    out: { type: 'string', default: 'docs/benchmarks' },
   },
 });
-const naiad = ['dist/cli/main.js'];
-mkdirSync(values.out, { recursive: true });
-const reports = [];
-for (const app of APPS.filter(({ name }) => values.only.split(',').includes(name))) {
+const NAIAD = 'dist/cli/main.js';
+/** Of one image over one link: copying, converting, unpacking and recording it; each start of a round with its preparation. */
+const PREPARE_SECONDS = 30;
+const START_SECONDS = 4.5;
+const STARTS_A_ROUND = 6;
+/** So much later than it should have ended, a measurement is taken for stuck. */
+const LATE_SECONDS = 300;
+
+/** In the order of measuring: an image over all links, so that its files are near. */
+const jobs = chosenApps().flatMap((app) => {
   const layout = execFileSync(process.execPath, ['fixtures/build.mjs', app.name], { encoding: 'utf8' }).trim();
-  for (const net of values.net) {
-    const report = join(values.out, `${app.name}-${net.replace(',', '-')}.json`);
-    const how = ['--ready', app.ready, '--net', net, '--runs', values.runs, '--output', report, ...positionals];
+  return values.net.map((net) => ({
+    app,
+    net,
+    title: `${app.name} over ${net}`,
     // An image by the same name on every machine.
-    const image = `oci:${layout.slice(layout.indexOf('.cache/'))}`;
-    const { status } = spawnSync(process.execPath, [...naiad, 'bench', 'coldstart', ...how, image], {
-      stdio: 'inherit',
-    });
-    if (status === 0) reports.push(report);
-    else console.error(`${app.name} over ${net}: ended with ${status}`);
-  }
+    image: `oci:${layout.slice(layout.indexOf('.cache/'))}`,
+    report: join(values.raw, `${app.name}-${net.replace(',', '-')}.json`),
+    seconds: estimateSeconds(layout, net),
+  }));
+});
+const began = Date.now();
+const endsAt = began + Number(values.minutes) * 60_000;
+let interrupted = false;
+let running;
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    interrupted = true;
+    running?.kill('SIGINT');
+  });
 }
-const pages = ['--markdown', join(values.out, 'results.md'), '--html', join(values.out, 'results.html')];
-execFileSync(process.execPath, [...naiad, 'bench', 'report', ...pages, ...reports], { stdio: 'inherit' });
+mkdirSync(values.raw, { recursive: true });
+mkdirSync(values.out, { recursive: true });
+const failed = [];
+const left = values.resume ? jobs.filter(({ report }) => !existsSync(report)) : [...jobs];
+say(`${left.length} of ${jobs.length} to measure, ${values.minutes} minutes`);
+for (let job = left.shift(); job && !interrupted; job = left.shift()) {
+  const share = job.seconds / [job, ...left].reduce((sum, { seconds }) => sum + seconds, 0);
+  const seconds = Math.max(0, Math.round((share * (endsAt - Date.now())) / 1000));
+  say(`${job.title}: ${seconds} s for it`);
+  const jobBegan = Date.now();
+  const why = await measure(job, seconds);
+  if (why !== undefined) failed.push(`${job.title}: ${why}`);
+  const took = Math.round((Date.now() - jobBegan) / 1000);
+  say(`${job.title}: ${why ?? 'done'} after ${took} s`);
+  writePages();
+}
+const undone = left.map(({ title }) => `${title}: not begun`);
+for (const line of [...failed, ...undone]) say(line);
+say(`${jobs.length - failed.length - undone.length} of ${jobs.length} have a report`);
+process.exitCode = failed.length + undone.length > 0 ? 3 : 0;
+
+function chosenApps() {
+  const names = values.images.split(',').map((name) => name.replace(/^(app-)?/, 'app-'));
+  const unknown = names.filter((name) => APPS.every((app) => app.name !== name));
+  if (unknown.length > 0)
+    throw new Error(`there is no ${unknown.join()}; there are ${APPS.map(({ name }) => name).join()}`);
+  return APPS.filter(({ name }) => names.includes(name));
+}
+
+/** For sharing out the time alone. */
+function estimateSeconds(layout, net) {
+  const blobs = join(layout, 'blobs/sha256');
+  const bytes = readdirSync(blobs).reduce((sum, name) => sum + statSync(join(blobs, name)).size, 0);
+  const [, count, unit] = /^([\d.]+)([kmg])bit/.exec(net) ?? [];
+  const pull = (bytes * 8) / (Number(count) * { k: 1e3, m: 1e6, g: 1e9 }[unit]);
+  return PREPARE_SECONDS + Number(values.runs) * (STARTS_A_ROUND * START_SECONDS + pull);
+}
+
+/** Why it failed; undefined when there is a report. An older report stays until there is a new one. */
+async function measure({ app, net, image, report }, seconds) {
+  const part = `${report}.part`;
+  const how = ['--ready', app.ready, '--net', net, '--runs', values.runs, '--time-limit', String(seconds)];
+  const args = [NAIAD, 'bench', 'coldstart', ...how, '--output', part, ...positionals, image];
+  running = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  const stuck = setTimeout(() => running.kill('SIGINT'), (seconds + LATE_SECONDS) * 1000);
+  const code = await new Promise((resolve) => running.once('close', (status, signal) => resolve(status ?? signal)));
+  clearTimeout(stuck);
+  if (code === 0) renameSync(part, report);
+  else rmSync(part, { force: true });
+  return code === 0 ? undefined : `ended with ${code}`;
+}
+
+/** Of everything that has a report, also from before. */
+function writePages() {
+  const reports = APPS.flatMap(({ name }) =>
+    values.net.map((net) => join(values.raw, `${name}-${net.replace(',', '-')}.json`)),
+  );
+  const present = reports.filter((path) => existsSync(path));
+  if (present.length === 0) return;
+  const place = (ending) => join(values.out, `coldstart-results.${ending}`);
+  const pages = ['--markdown', place('md'), '--html', place('html'), '--data', place('json')];
+  execFileSync(process.execPath, [NAIAD, '--quiet', 'bench', 'report', ...pages, ...present], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+/** With the time, and how much is left. */
+function say(text) {
+  const leftSeconds = Math.max(0, Math.round((endsAt - Date.now()) / 1000));
+  const clock = new Date().toISOString().slice(11, 19);
+  console.error(
+    `[${clock}, ${Math.floor(leftSeconds / 60)}:${String(leftSeconds % 60).padStart(2, '0')} left] ${text}`,
+  );
+}

@@ -110,11 +110,22 @@ test('bench coldstart: the page needs no network, complains of nothing, and its 
   });
 });
 
-test('bench report: reports become pages; what is no report is refused', needs, async () => {
-  const [html, markdown] = [join(directory.path, 'all.html'), join(directory.path, 'results.md')];
-  await runTool(process.execPath, [NAIAD, 'bench', 'report', '--html', html, '--markdown', markdown, output, output]);
-  assert.equal(readFileSync(html, 'utf8').match(/<section /g)?.length, 2);
-  assert.match(readFileSync(markdown, 'utf8'), /\[report\.json\]\(report\.json\)/);
-  const refused = await runTool(process.execPath, [NAIAD, 'bench', 'report', '--html', html, page], { okay: [2] });
-  assert.match(refused.stderr, /is no report of naiad bench coldstart/);
-});
+test(
+  'bench report: reports become pages and one small file, which makes the same page; what is no report is refused',
+  needs,
+  async () => {
+    const [html, again, markdown, data] = ['all.html', 'again.html', 'results.md', 'results.json'].map((name) =>
+      join(directory.path, name),
+    ) as [string, string, string, string];
+    await runTool(process.execPath, [
+      ...[NAIAD, 'bench', 'report', '--html', html, '--markdown', markdown, '--data', data, output, output],
+    ]);
+    assert.equal(readFileSync(html, 'utf8').match(/<section /g)?.length, 2);
+    assert.match(readFileSync(markdown, 'utf8'), /\[The same with plots\]\(all\.html\).*\n\[.*\]\(results\.json\)/);
+    assert.ok(readFileSync(data).length < readFileSync(output).length);
+    await runTool(process.execPath, [NAIAD, 'bench', 'report', '--html', again, data]);
+    assert.equal(readFileSync(again, 'utf8'), readFileSync(html, 'utf8'));
+    const refused = await runTool(process.execPath, [NAIAD, 'bench', 'report', '--html', html, page], { okay: [2] });
+    assert.match(refused.stderr, /is no report of naiad bench coldstart/);
+  },
+);

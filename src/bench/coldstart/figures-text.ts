@@ -11,6 +11,11 @@ export function shown(value: number | undefined, unit: Unit | 'ratio'): string {
   return unit === 'ratio' ? `${value.toFixed(2)} ×` : `${Math.round(value * 10) / 10}`;
 }
 
+/** Short, for headings: the last part of a path. */
+export function imageName({ image }: Pick<ColdstartReport, 'image'>): string {
+  return image.reference.replace(/^oci:(.*\/)?/, '');
+}
+
 /** A line on the link: what was asked for and what it gave. */
 export function linkText({
   text,

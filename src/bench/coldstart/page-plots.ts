@@ -71,10 +71,10 @@ export function drawPlots(
     });
     // Of each way the run in the middle.
     const curves = report.ways.flatMap(({ key, figures }) => {
-      const runs = report.runs.filter((run) => run.way === key);
+      const runs = report.runs.filter((run) => run.way === key && run.curve.length > 0);
       const distance = (run: (typeof runs)[number]) => Math.abs(run.readySeconds - figures.ready.p50);
       const middle = runs.toSorted((a, b) => distance(a) - distance(b))[0];
-      if (!middle || middle.curve.length === 0) return [];
+      if (!middle) return [];
       const last = middle.curve.at(-1)?.[1] ?? 0;
       const points = [[0, 0], ...middle.curve, [middle.readySeconds, last]] as [number, number][];
       return points.map(([seconds, bytes]) => ({ way: key, seconds, megabytes: bytes / 1e6 }));

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { imageText, limitText, linkText, machineText, shown, wayText } from './figures-text.ts';
+import { imageName, imageText, limitText, linkText, machineText, shown, wayText } from './figures-text.ts';
 import { drawPlots } from './page-plots.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { type ColdstartReport, FIGURES, type Figure, type Summary, type Unit } from './report.ts';
@@ -19,7 +19,7 @@ function browserBuild(name: string, file: string): string {
 
 /** A whole HTML document. */
 export function coldstartPage(reports: readonly ColdstartReport[]): string {
-  const title = reports.length === 1 ? `Cold start of ${nameOf(reports[0] as ColdstartReport)}` : 'Cold starts';
+  const title = reports.length === 1 ? `Cold start of ${imageName(reports[0] as ColdstartReport)}` : 'Cold starts';
   const script = `(${drawPlots.toString()})(JSON.parse(document.getElementById('reports').textContent), Plot, (id) => document.getElementById(id));`;
   return [
     '<!doctype html>',
@@ -47,10 +47,6 @@ export function coldstartPage(reports: readonly ColdstartReport[]): string {
   ].join('\n');
 }
 
-export function nameOf({ image }: ColdstartReport): string {
-  return image.reference.replace(/^oci:.*\//, '');
-}
-
 function inScript(text: string): string {
   return text.replaceAll('</script', '<\\/script');
 }
@@ -62,7 +58,7 @@ function overview(reports: readonly ColdstartReport[]): string {
       const way = report.ways.find((one) => one.key === key);
       return way ? cell(`${index}/${key}.ready.p50`, way.figures.ready.p50, 'seconds') : '<td>–</td>';
     });
-    const name = `<th><a href="#report-${index}">${escaped(nameOf(report))}</a>, ${escaped(report.link.text)}</th>`;
+    const name = `<th><a href="#report-${index}">${escaped(imageName(report))}</a>, ${escaped(report.link.text)}</th>`;
     return `<tr>${name}${cells.join('')}${cell(`${index}/limit`, report.limit.seconds, 'seconds')}</tr>`;
   });
   const head = keys.map((key) => `<th>${escaped(key)}</th>`).join('');
@@ -81,7 +77,7 @@ function section(report: ColdstartReport, index: number): string {
   ];
   return [
     `<section id="report-${index}">`,
-    `<h2>${escaped(nameOf(report))} over ${escaped(report.link.text)}</h2>`,
+    `<h2>${escaped(imageName(report))} over ${escaped(report.link.text)}</h2>`,
     `<dl>${facts.map(([name, text]) => `<dt>${name}</dt><dd>${escaped(text)}</dd>`).join('')}</dl>`,
     figuresTable(report, index),
     `<figure><figcaption>Every run; the bar is the median.</figcaption><div id="plot-${index}-ready"></div></figure>`,

@@ -73,7 +73,7 @@ export function stallLines({ ways }: ColdstartReport): string[] {
 /** What was promised, wished for and refused. */
 export function verdictLines({ targets, failIf, refused }: ColdstartReport): string[] {
   return [
-    ...targets.map(({ text, met, got }) => `${met ? 'yes' : 'NO '}  ${text}: ${got}`),
+    ...targets.map(({ text, met, got, why }) => `${met ? 'yes' : 'NO '}  ${text}: ${got}${why ? `; ${why}` : ''}`),
     ...failIf.map(({ text, failed, why }) => `${failed ? 'FAILED' : 'passed'}  ${text}: ${why}`),
     ...refused.map(({ key, why }) => `not measured: ${key}: ${why}`),
   ];

@@ -4,6 +4,7 @@ import { spreadOf } from '../statistics.ts';
 import type { ColdstartOutcome, ColdstartRun } from './coldstart-bench.ts';
 import type { FailIfResult } from './fail-if.ts';
 import type { Link } from './link.ts';
+import { type Target, targetsOf } from './targets.ts';
 import { type Mode, PHASES, type Phase, type Stall } from './way.ts';
 
 /** Of the runs of one way. */
@@ -58,12 +59,6 @@ export interface Limit {
   readonly hotSeconds?: number | undefined;
   /** Median of the same start on a local disk; undefined when that was not measured. */
   readonly localSeconds?: number | undefined;
-}
-
-export interface Target {
-  readonly text: string;
-  readonly met: boolean;
-  readonly got: string;
 }
 
 export interface ColdstartReport extends Omit<ColdstartOutcome, 'ways' | 'measuredLink'> {
@@ -164,37 +159,3 @@ function stallsOf(runs: readonly ColdstartRun[]): Stall[] {
     .sort((a, b) => b.seconds - a.seconds)
     .slice(0, STALLS_MAX);
 }
-
-/** From here on an image counts as large, in bytes unpacked. */
-const LARGE_MIN = 300e6;
-const SLOW_LINK_MAX = 100e6 / 8;
-
-/** What this project promises of such a run, kept or not. */
-function targetsOf({
-  ways,
-  image,
-  link,
-  hotBytes,
-}: Pick<ColdstartReport, 'ways' | 'image' | 'link' | 'hotBytes'>): Target[] {
-  const targets: Target[] = [];
-  const add = (text: string, value: number | undefined, met: (value: number) => boolean, show = ratio) => {
-    if (value !== undefined) targets.push({ text, met: met(value), got: show(value) });
-  };
-  for (const way of ways) {
-    const { key, mode, toFullPull, toLimit, figures } = way;
-    if (mode === 'optimized') {
-      add(`${key} takes at most 1.15 × the limit`, toLimit, (value) => value <= 1.15);
-      const needed = hotBytes === undefined ? undefined : figures.bytes.p50 / (hotBytes + image.metadataSize);
-      add(`${key} fetches at most 1.1 × the bytes that are touched, until ready`, needed, (value) => value <= 1.1);
-      if (image.unpackedSize > LARGE_MIN && link.bytesPerSecond <= SLOW_LINK_MAX) {
-        add(`${key} is at least 3 × faster than full-pull`, toFullPull, (value) => value <= 1 / 3);
-      }
-    }
-    if (mode === 'lazy' || mode === 'trace' || mode === 'optimized') {
-      add(`${key} is never slower than full-pull by more than 5 %`, toFullPull, (value) => value <= 1.05);
-    }
-  }
-  return targets;
-}
-
-const ratio = (value: number) => `${value.toFixed(2)} ×`;

@@ -60,6 +60,11 @@ export const command = defineCommand({
       })
       .option('watch', { type: 'number', default: 1, describe: 'Seconds to count traffic for after it is ready' })
       .option('timeout', { type: 'number', default: 120, describe: 'Seconds after which a start has failed' })
+      .option('time-limit', {
+        type: 'number',
+        default: 3600,
+        describe: 'Seconds within which no more than what fits of --runs is done',
+      })
       .option('html', { type: 'string', requiresArg: true, describe: 'Write a page with plots here' })
       .option('output', { type: 'string', requiresArg: true, describe: 'Write what --json prints here as well' })
       .option('fail-if', {
@@ -88,6 +93,7 @@ export const command = defineCommand({
       dropPageCache: args['page-cache'] === 'drop',
       watchMs: secondsOf('--watch', args.watch) * 1000,
       timeoutMs: secondsOf('--timeout', args.timeout) * 1000,
+      timeLimitMs: secondsOf('--time-limit', args['time-limit']) * 1000,
       signal: io.signal,
       note: (line) => io.note(line),
     });
@@ -95,7 +101,7 @@ export const command = defineCommand({
       ...shared,
       created: new Date().toISOString(),
       command: process.argv.slice(2),
-      rounds: runs,
+      rounds: new Set(outcome.runs.map(({ round }) => round)).size,
       pageCache: args['page-cache'] === 'drop' ? 'dropped' : 'kept',
     });
     const report: ColdstartReport = { ...plain, failIf: conditions.map((condition) => checkFailIf(condition, plain)) };

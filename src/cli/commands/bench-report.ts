@@ -11,6 +11,8 @@ export const command = defineCommand({
   summary: 'Put what bench coldstart found into one page',
   examples: [
     ['naiad bench report --html all.html --markdown results.md *.json', 'A page with plots, and one in Markdown'],
+    ['naiad bench report --data results.json --html all.html *.json', 'What the page shows as one small file'],
+    ['naiad bench report --html all.html results.json', 'The page anew out of that file'],
   ],
   options: (parser) =>
     parser
@@ -18,28 +20,37 @@ export const command = defineCommand({
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'Files that bench coldstart wrote with --output',
+        describe: 'Files that bench coldstart wrote with --output, or this command with --data',
       })
       .option('html', { type: 'string', requiresArg: true, describe: 'Write a page with plots here' })
       .option('markdown', {
         type: 'string',
         requiresArg: true,
-        describe: 'Write a page in Markdown here; it links to the reports as beside it',
+        describe: 'Write a page in Markdown here; it links to the others as beside it',
+      })
+      .option('data', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Write every run here: its figures, and the course of one run of each way',
       }),
   async run(args, io) {
-    if (args.html === undefined && args.markdown === undefined) {
-      throw new NaiadError('USAGE', 'no page is asked for', { hint: 'Give --html or --markdown, or both.' });
+    const { html, markdown, data } = args;
+    const written = [data, html, markdown].filter((path) => path !== undefined);
+    if (written.length === 0) {
+      throw new NaiadError('USAGE', 'no page is asked for', { hint: 'Give --html, --markdown or --data.' });
     }
-    const reports = args.reports.map((path) => ({ file: basename(path), report: readReport(path) }));
-    if (args.html !== undefined) {
+    const { condensed } = await import('../../bench/coldstart/condense.ts');
+    const reports = args.reports.flatMap(readReports).map(condensed);
+    if (data !== undefined) write(data, `[\n${reports.map((report) => JSON.stringify(report)).join(',\n')}\n]\n`);
+    if (html !== undefined) {
       const { coldstartPage } = await import('../../bench/coldstart/page.ts');
-      write(args.html, coldstartPage(reports.map(({ report }) => report)));
+      write(html, coldstartPage(reports));
     }
-    if (args.markdown !== undefined) {
+    if (markdown !== undefined) {
       const { resultsPage } = await import('../../bench/coldstart/results-page.ts');
-      write(args.markdown, resultsPage(reports));
+      const [dataName, htmlName] = [data, html].map((path) => path && basename(path));
+      write(markdown, resultsPage(reports, { data: dataName, html: htmlName }));
     }
-    const written = [args.html, args.markdown].filter((path) => path !== undefined);
     io.result(
       { reports: reports.length, written },
       () => `wrote ${written.join(' and ')} of ${reports.length} reports`,
@@ -47,7 +58,7 @@ export const command = defineCommand({
   },
 });
 
-function readReport(path: string): ColdstartReport {
+function readReports(path: string): ColdstartReport[] {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -55,14 +66,18 @@ function readReport(path: string): ColdstartReport {
     throw systemError(error, path);
   }
   try {
-    const report = JSON.parse(text) as ColdstartReport;
-    if (report.version === 1 && Array.isArray(report.ways) && Array.isArray(report.runs)) return report;
+    const found = [JSON.parse(text)].flat() as ColdstartReport[];
+    if (found.length > 0 && found.every(isReport)) return found;
   } catch {
     // Said below.
   }
   throw new NaiadError('USAGE', `${path} is no report of naiad bench coldstart`, {
     hint: 'Write one with naiad bench coldstart --output FILE.',
   });
+}
+
+function isReport({ version, ways, runs }: ColdstartReport): boolean {
+  return version === 1 && Array.isArray(ways) && Array.isArray(runs);
 }
 
 function write(path: string, text: string): void {
