@@ -6,6 +6,7 @@ import type { ChunkRecord } from '../format/rafs/records.ts';
 import { hasFeature, readToc, TOC_SIZE_MAX } from '../image/blob-reader.ts';
 import type { BlobView } from '../image/bootstrap-tables.ts';
 import type { Finding } from '../image/check.ts';
+import type { BlobRecords } from '../image/chunk-records.ts';
 import type { ChunkTable } from '../image/chunk-table.ts';
 import type { BlobReader } from './blob-reader.ts';
 import { loadChunkTable } from './devices.ts';
@@ -15,7 +16,7 @@ export async function checkBlobTail(
   blob: BlobView,
   reader: BlobReader,
   blobSize: number,
-  records: ReadonlyMap<number, ChunkRecord>,
+  records: BlobRecords,
   signal?: AbortSignal,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
@@ -52,8 +53,9 @@ function complaint(message: string, code: Code = 'BLOB_INVALID'): Finding {
 }
 
 /** Where the blob's own table and the bootstrap's records disagree. */
-function* differences(table: ChunkTable, records: ReadonlyMap<number, ChunkRecord>): Iterable<string> {
-  for (const [index, record] of records) {
+function* differences(table: ChunkTable, records: BlobRecords): Iterable<string> {
+  for (const index of records.indexes()) {
+    const record = records.get(index) as ChunkRecord;
     if (!Buffer.from(record.digest).equals(table.digest(index))) yield `chunk ${index}: digests differ`;
     if (record.uncompressedOffset !== table.uncompressedOffset(index)) yield `chunk ${index}: device offsets differ`;
     if (record.uncompressedSize !== table.uncompressedSize(index)) yield `chunk ${index}: sizes differ`;

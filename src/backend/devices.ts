@@ -8,7 +8,7 @@ import type { ChunkRecord } from '../format/rafs/records.ts';
 import { hasFeature, readChunkInfo, readDigests, tailRanges } from '../image/blob-reader.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import type { BlobView } from '../image/bootstrap-tables.ts';
-import { recordsByBlob, tableFromRecords } from '../image/chunk-records.ts';
+import { type BlobRecords, recordsByBlob, tableFromRecords } from '../image/chunk-records.ts';
 import type { ChunkTable } from '../image/chunk-table.ts';
 import type { Device } from '../image/device.ts';
 import type { BlobReader } from './blob-reader.ts';
@@ -22,7 +22,7 @@ export async function openDevices(
   const records = recordsByBlob(bootstrap);
   const tables = new Map<number, ChunkTable>();
   await forEachBounded(bootstrap.blobs, { inFlightMax: FETCHES_IN_FLIGHT_MAX, signal }, async (blob, abort) => {
-    const own = records[blob.blobIndex] as ReadonlyMap<number, ChunkRecord>;
+    const own = records[blob.blobIndex] as BlobRecords;
     const table =
       own.size > 0 && !hasFeature(blob, 'batch')
         ? tableFromRecords(bootstrap, blob.blobIndex, own)
@@ -45,14 +45,12 @@ export async function openDevices(
 export async function loadChunkTable(
   blob: BlobView,
   reader: BlobReader,
-  records: ReadonlyMap<number, ChunkRecord>,
+  records: BlobRecords,
   signal?: AbortSignal,
 ): Promise<ChunkTable> {
   const ranges = tailRanges(blob);
   const info = await reader.readAt(ranges.info, signal);
   if (ranges.digests) return readChunkInfo(blob, info, readDigests(blob, await reader.readAt(ranges.digests, signal)));
-  const digests = new Uint8Array(blob.chunkCount * 32);
-  for (const [index, record] of records) digests.set(record.digest, index * 32);
   if (records.size === 0) {
     throw new NaiadError(
       'BLOB_UNSUPPORTED',
@@ -62,5 +60,7 @@ export async function loadChunkTable(
       },
     );
   }
+  const digests = new Uint8Array(blob.chunkCount * 32);
+  for (const index of records.indexes()) digests.set((records.get(index) as ChunkRecord).digest, index * 32);
   return readChunkInfo(blob, info, digests);
 }

@@ -234,6 +234,7 @@ function checkHeader(
 function agree(fd: number, path: string, identity: MapIdentity): 'agreed' | 'conflict' | 'unfinished' {
   const known = replayBatches(claimsIn(fd, identity.chunkCount));
   if (!known) return 'unfinished';
+  if (Buffer.compare(known, identity.claims) === 0) return 'agreed';
   const before = mergeClaims(known, identity.claims);
   if (!before) return 'conflict';
   if (before.news.length === 0) return 'agreed';

@@ -12,7 +12,12 @@ export type Claims = Uint8Array;
 
 /** True when the chunk's bytes can be verified, so that it may be fetched. */
 export function isVerifiable(table: ChunkTable, index: number): boolean {
-  return table.present(index) && table.digest(index).some((byte) => byte !== 0);
+  return table.present(index) && !isZero(table.digest(index));
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  for (const byte of bytes) if (byte !== 0) return false;
+  return true;
 }
 
 /** The claims of a device: one per chunk that the image can verify. */
@@ -21,16 +26,17 @@ export function claimsOf(device: Device): Claims {
   const digester = DIGESTERS[device.digester].id;
   const records = new Uint8Array(table.count * claim.size);
   const view = viewOf(records);
+  const { fields } = claim;
   let end = 0;
   for (let index = 0; index < table.count; index++) {
-    if (!isVerifiable(table, index)) continue;
-    claim.write(view, end, {
-      chunkIndex: index,
-      uncompressedSize: table.uncompressedSize(index),
-      uncompressedOffset: table.uncompressedOffset(index),
-      digester,
-      digest: table.digest(index),
-    });
+    if (!table.present(index)) continue;
+    const digest = table.digest(index);
+    if (isZero(digest)) continue;
+    fields.chunkIndex.write(view, end, index);
+    fields.uncompressedSize.write(view, end, table.uncompressedSize(index));
+    fields.uncompressedOffset.write(view, end, table.uncompressedOffset(index));
+    fields.digester.write(view, end, digester);
+    records.set(digest, end + fields.digest.offset);
     end += claim.size;
   }
   return records.slice(0, end);
@@ -41,6 +47,7 @@ export function claimsOf(device: Device): Claims {
  * two contents or places, or two chunks in one place.
  */
 export function mergeClaims(known: Claims, added: Claims): { merged: Claims; news: Claims } | undefined {
+  if (known.length === 0) return areInOrder(added) ? { merged: added, news: added } : undefined;
   const merged = new Uint8Array(known.length + added.length);
   const news = new Uint8Array(added.length);
   const [knownView, addedView] = [viewOf(known), viewOf(added)];
@@ -69,6 +76,21 @@ export function mergeClaims(known: Claims, added: Claims): { merged: Claims; new
     mergedEnd += claim.size;
   }
   return { merged: merged.subarray(0, mergedEnd), news: news.subarray(0, newsEnd) };
+}
+
+/** True when the chunks are in the order of their indexes, and each starts behind the one before. */
+function areInOrder(claims: Claims): boolean {
+  const view = viewOf(claims);
+  const { chunkIndex, uncompressedOffset, uncompressedSize } = claim.fields;
+  let [previous, deviceEnd] = [-1, 0];
+  for (let at = 0; at < claims.length; at += claim.size) {
+    const index = chunkIndex.read(view, at);
+    const start = uncompressedOffset.read(view, at);
+    if (index <= previous || start < deviceEnd) return false;
+    previous = index;
+    deviceEnd = start + uncompressedSize.read(view, at);
+  }
+  return true;
 }
 
 /** A batch as it is appended to a map. */

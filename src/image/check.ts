@@ -4,10 +4,9 @@ import { compareBytes, displayBytes } from '../base/bytes.ts';
 import { type Code, NaiadError } from '../base/errors.ts';
 import { CHUNKS_PER_BLOB_MAX, TREE_DEPTH_MAX, TREE_ENTRIES_MAX } from '../base/limits.ts';
 import { fileTypeOf } from '../format/erofs/records.ts';
-import type { ChunkRecord } from '../format/rafs/records.ts';
 import { hasFeature } from './blob-reader.ts';
 import { Bootstrap, type DirentView, type InodeView } from './bootstrap-reader.ts';
-import { recordsByBlob, tableFromRecords } from './chunk-records.ts';
+import { type BlobRecords, recordsByBlob, tableFromRecords } from './chunk-records.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from './tree.ts';
 
 export interface Finding {
@@ -83,13 +82,13 @@ class TreeCheck {
   names = 0;
   files = 0;
   readonly #bootstrap: Bootstrap;
-  readonly #records: readonly ReadonlyMap<number, ChunkRecord>[];
+  readonly #records: readonly BlobRecords[];
   readonly #findings: Findings;
   readonly #directories = new Set<number>();
   /** Names counted per inode that is not a directory, with the link count it claims. */
   readonly #links = new Map<number, { count: number; nlink: number; path: string }>();
 
-  constructor(bootstrap: Bootstrap, records: readonly ReadonlyMap<number, ChunkRecord>[], findings: Findings) {
+  constructor(bootstrap: Bootstrap, records: readonly BlobRecords[], findings: Findings) {
     this.#bootstrap = bootstrap;
     this.#records = records;
     this.#findings = findings;

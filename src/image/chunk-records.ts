@@ -7,35 +7,66 @@ import { viewOf } from '../format/record.ts';
 import { PlacementCheck } from './blob-reader.ts';
 import type { Bootstrap } from './bootstrap-reader.ts';
 import { type Complain, complainByThrowing } from './bootstrap-tables.ts';
-import { ChunkTable } from './chunk-table.ts';
+import { type Chunk, ChunkTable } from './chunk-table.ts';
 
-/** All records as they are stored; those that cannot be used are complained of and left out. */
-export function* chunkRecords(bootstrap: Bootstrap, complain: Complain = complainByThrowing): Iterable<ChunkRecord> {
-  const { chunkTableOffset, chunkTableSize } = bootstrap.tables.extSuperblock;
-  const view = viewOf(bootstrap.bytes);
-  for (let at = chunkTableOffset; at < chunkTableOffset + chunkTableSize; at += chunkRecord.size) {
-    const chunk = chunkRecord.read(view, at);
-    const blob = bootstrap.blobs[chunk.blobIndex];
-    if (!blob || chunk.index >= blob.chunkCount || chunk.uncompressedSize > bootstrap.chunkSize) {
-      const what = `blob ${chunk.blobIndex}, chunk ${chunk.index}, ${chunk.uncompressedSize} bytes`;
-      complain('BOOTSTRAP_INVALID', `chunk table: the record at ${at} is of ${what}`);
-      continue;
-    }
-    if ((chunk.flags & (CHUNK_FLAGS.encrypted | CHUNK_FLAGS.hole)) !== 0) {
-      complain('BOOTSTRAP_UNSUPPORTED', `chunk table: the record at ${at} has flags 0x${chunk.flags.toString(16)}`);
-      continue;
-    }
-    yield chunk;
+/**
+ * The records of one blob, by chunk index, read where they lie: an image has tens of thousands of them, and all that a mount
+ * does first is to go through them.
+ */
+export class BlobRecords {
+  readonly #view: DataView;
+  /** Where the record of a chunk lies. */
+  readonly #at = new Map<number, number>();
+
+  constructor(view: DataView) {
+    this.#view = view;
+  }
+
+  /** Chunks that have a record. */
+  get size(): number {
+    return this.#at.size;
+  }
+
+  get(index: number): ChunkRecord | undefined {
+    const at = this.#at.get(index);
+    return at === undefined ? undefined : chunkRecord.read(this.#view, at);
+  }
+
+  /** Indexes of the chunks, ascending. */
+  indexes(): Uint32Array {
+    return Uint32Array.from(this.#at.keys()).sort();
+  }
+
+  /** Of a chunk that has one; of several, the last. */
+  place(index: number): number {
+    return this.#at.get(index) as number;
+  }
+
+  /** `at` is where the record lies. */
+  add(index: number, at: number): void {
+    this.#at.set(index, at);
   }
 }
 
-/** The records of each blob, by chunk index; a chunk the image does not use has none. */
-export function recordsByBlob(
-  bootstrap: Bootstrap,
-  complain: Complain = complainByThrowing,
-): ReadonlyMap<number, ChunkRecord>[] {
-  const blobs = bootstrap.blobs.map(() => new Map<number, ChunkRecord>());
-  for (const chunk of chunkRecords(bootstrap, complain)) blobs[chunk.blobIndex]?.set(chunk.index, chunk);
+/** The records of each blob; those that cannot be used are complained of and left out. A chunk the image does not use has none. */
+export function recordsByBlob(bootstrap: Bootstrap, complain: Complain = complainByThrowing): readonly BlobRecords[] {
+  const { chunkTableOffset, chunkTableSize } = bootstrap.tables.extSuperblock;
+  const view = viewOf(bootstrap.bytes);
+  const blobs = bootstrap.blobs.map(() => new BlobRecords(view));
+  const { blobIndex, index, uncompressedSize, flags } = chunkRecord.fields;
+  for (let at = chunkTableOffset; at < chunkTableOffset + chunkTableSize; at += chunkRecord.size) {
+    const ofBlob = blobIndex.read(view, at);
+    const chunkIndex = index.read(view, at);
+    const size = uncompressedSize.read(view, at);
+    const chunkFlags = flags.read(view, at);
+    const blob = bootstrap.blobs[ofBlob];
+    if (!blob || chunkIndex >= blob.chunkCount || size > bootstrap.chunkSize) {
+      const what = `blob ${ofBlob}, chunk ${chunkIndex}, ${size} bytes`;
+      complain('BOOTSTRAP_INVALID', `chunk table: the record at ${at} is of ${what}`);
+    } else if ((chunkFlags & (CHUNK_FLAGS.encrypted | CHUNK_FLAGS.hole)) !== 0) {
+      complain('BOOTSTRAP_UNSUPPORTED', `chunk table: the record at ${at} has flags 0x${chunkFlags.toString(16)}`);
+    } else blobs[ofBlob]?.add(chunkIndex, at);
+  }
   return blobs;
 }
 
@@ -46,11 +77,12 @@ export function recordsByBlob(
 export function tableFromRecords(
   bootstrap: Bootstrap,
   blobIndex: number,
-  records: ReadonlyMap<number, ChunkRecord>,
+  records: BlobRecords,
   complain: Complain = complainByThrowing,
 ): ChunkTable {
   const blob = bootstrap.blobs[blobIndex];
   if (!blob) throw new NaiadError('BUG', `no blob ${blobIndex}`);
+  const view = viewOf(bootstrap.bytes);
   const placement = new PlacementCheck(blob);
   const table = new ChunkTable();
   let end = 0;
@@ -61,20 +93,34 @@ export function tableFromRecords(
     // Every chunk takes at least a block, so this stays at or before where the next one really starts.
     end += count * BLOCK_SIZE;
   };
-  for (const [index, chunk] of [...records].sort(([a], [b]) => a - b)) {
+  for (const index of records.indexes()) {
     absent(index);
-    const compressed = (chunk.flags & CHUNK_FLAGS.compressed) !== 0;
-    const crc32 = (chunk.flags & CHUNK_FLAGS.hasCrc32) !== 0 ? chunk.crc32 : 0;
+    const at = records.place(index);
+    const chunk = chunkAt(view, at);
     const complaint =
-      placement.complaint({ ...chunk, compressed }) ??
+      placement.complaint(chunk) ??
       (chunk.uncompressedOffset < end ? 'leaves no room for the chunks before it' : undefined) ??
-      (!compressed && chunk.compressedSize !== chunk.uncompressedSize
+      (!chunk.compressed && chunk.compressedSize !== chunk.uncompressedSize
         ? 'is raw, but of another size stored'
         : undefined);
     if (complaint) complain('BOOTSTRAP_INVALID', `chunk table: chunk ${index} of blob ${blobIndex} ${complaint}`);
-    table.add({ ...chunk, compressed, crc32 }, chunk.digest);
+    table.add(chunk, chunkRecord.fields.digest.read(view, at));
     end = alignUp(chunk.uncompressedOffset + chunk.uncompressedSize, BLOCK_SIZE);
   }
   absent(blob.chunkCount);
   return table;
+}
+
+/** What a record says of where a chunk is. Field by field: a whole record would cost four times as much. */
+function chunkAt(view: DataView, at: number): Chunk {
+  const { flags, crc32, compressedOffset, compressedSize, uncompressedOffset, uncompressedSize } = chunkRecord.fields;
+  const chunkFlags = flags.read(view, at);
+  return {
+    compressedOffset: compressedOffset.read(view, at),
+    compressedSize: compressedSize.read(view, at),
+    uncompressedOffset: uncompressedOffset.read(view, at),
+    uncompressedSize: uncompressedSize.read(view, at),
+    compressed: (chunkFlags & CHUNK_FLAGS.compressed) !== 0,
+    crc32: (chunkFlags & CHUNK_FLAGS.hasCrc32) !== 0 ? crc32.read(view, at) : 0,
+  };
 }

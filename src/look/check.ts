@@ -8,7 +8,7 @@ import { NaiadError } from '../base/errors.ts';
 import { isVerifiable } from '../cache/claims.ts';
 import { Bootstrap } from '../image/bootstrap-reader.ts';
 import { checkBootstrap, type Finding } from '../image/check.ts';
-import { recordsByBlob } from '../image/chunk-records.ts';
+import { type BlobRecords, recordsByBlob } from '../image/chunk-records.ts';
 import { streamChunks } from './chunk-stream.ts';
 
 export interface CheckReport {
@@ -52,7 +52,7 @@ export async function checkImage(options: CheckOptions): Promise<CheckReport> {
   for (const blob of bootstrap.blobs) {
     const size = sizeOf(blob.blobId);
     if (size === undefined) continue;
-    const own = records[blob.blobIndex] ?? new Map();
+    const own = records[blob.blobIndex] as BlobRecords;
     findings.push(...(await checkBlobTail(blob, readerOf(blob.blobId), size, own, options.signal)));
     report.blobs++;
   }

@@ -7,7 +7,6 @@ import { FetchScheduler } from '../backend/fetch-scheduler.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { ChunkCache, type ChunkCacheOptions } from '../cache/chunk-cache.ts';
-import { claimsOf } from '../cache/claims.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import type { Device } from '../image/device.ts';
 import { blobCacheFiles } from '../store/paths.ts';
@@ -151,23 +150,31 @@ function streaming(reader: BlobReader): StreamReader {
   };
 }
 
-/** Numbers hashed at once; even. */
-const KEY_BLOCK = 8192;
+/** Chunks that are hashed at once. */
+const KEY_BLOCK = 1024;
 
+/** All that is said of the chunks of a device, as one name. */
 function contentKey(device: Device): string {
   const { blobId, size, compressor, digester, chunks } = device;
-  const place = JSON.stringify([blobId, size, compressor, digester, chunks.count]);
-  const hash = createHash('sha256').update(place).update(claimsOf(device));
-  // Where the chunks are in the stored blob is not among the claims.
-  const places = new Float64Array(KEY_BLOCK);
+  const hash = createHash('sha256').update(JSON.stringify([blobId, size, compressor, digester, chunks.count]));
+  const places = new Float64Array(KEY_BLOCK * 5);
+  const digests = new Uint8Array(KEY_BLOCK * 32);
   let filled = 0;
+  const flush = () => {
+    hash.update(places.subarray(0, filled * 5)).update(digests.subarray(0, filled * 32));
+    filled = 0;
+  };
   for (let index = 0; index < chunks.count; index++) {
     if (!chunks.present(index)) continue;
-    places[filled++] = chunks.compressedOffset(index);
-    places[filled++] = chunks.compressedSize(index);
-    if (filled < KEY_BLOCK) continue;
-    hash.update(places);
-    filled = 0;
+    const at = filled * 5;
+    places[at] = index;
+    places[at + 1] = chunks.uncompressedOffset(index);
+    places[at + 2] = chunks.uncompressedSize(index);
+    places[at + 3] = chunks.compressedOffset(index);
+    places[at + 4] = chunks.compressedSize(index);
+    digests.set(chunks.digest(index), filled * 32);
+    if (++filled === KEY_BLOCK) flush();
   }
-  return hash.update(places.subarray(0, filled)).digest('hex');
+  flush();
+  return hash.digest('hex');
 }

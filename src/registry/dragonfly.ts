@@ -1,7 +1,7 @@
 // Dragonfly, which passes blobs from node to node: as a proxy that contents of blobs are asked of first, and as a mirror that
 // hosts.toml names. Its answers are only taken when they are what was asked for; else the registry itself is asked.
 import { connect } from 'node:net';
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import { NaiadError } from '../base/errors.ts';
 import {
   DRAGONFLY_ANSWER_TIMEOUT_MS,
@@ -11,6 +11,7 @@ import {
   REGISTRY_CONNECTIONS_MAX,
 } from '../base/limits.ts';
 import { discard, type Exchange, type HttpRequest, type HttpResponse, headerOf, type Urgency } from './exchange.ts';
+import { Agent } from './http-client.ts';
 import { throughNetwork } from './network.ts';
 import { isLoopback } from './redirect.ts';
 

@@ -7,7 +7,7 @@ import { decompress, digestOf } from '../../../src/codec/codec.ts';
 import { SECTION_HEADER_SIZE } from '../../../src/format/blob/records.ts';
 import { readToc, TOC_SIZE_MAX } from '../../../src/image/blob-reader.ts';
 import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
-import { recordsByBlob } from '../../../src/image/chunk-records.ts';
+import { type BlobRecords, recordsByBlob } from '../../../src/image/chunk-records.ts';
 import type { Device } from '../../../src/image/device.ts';
 import type { FuzzTarget } from '../target.ts';
 
@@ -52,7 +52,7 @@ export const blobTarget: FuzzTarget = {
     const devices = await openDevices(bootstrap, () => reader);
     for (const device of devices) await readChunks(device, reader);
     const records = recordsByBlob(bootstrap);
-    for (const view of bootstrap.blobs) await loadChunkTable(view, reader, records[view.blobIndex] ?? new Map());
+    for (const view of bootstrap.blobs) await loadChunkTable(view, reader, records[view.blobIndex] as BlobRecords);
     if (failure) throw failure;
   },
   hotspots: (input) => {

@@ -3,7 +3,7 @@ import { NaiadError } from '../../../src/base/errors.ts';
 import { hasFeature } from '../../../src/image/blob-reader.ts';
 import { Bootstrap, type InodeView } from '../../../src/image/bootstrap-reader.ts';
 import { checkBootstrap } from '../../../src/image/check.ts';
-import { recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
+import { type BlobRecords, recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../../src/image/tree.ts';
 import { walk } from '../../../src/image/walk.ts';
 import type { FuzzTarget } from '../target.ts';
@@ -36,7 +36,7 @@ export const bootstrapTarget: FuzzTarget = {
       const records = recordsByBlob(bootstrap);
       for (const blob of bootstrap.blobs) {
         if (hasFeature(blob, 'batch')) continue; // Its table is in the blob.
-        tableFromRecords(bootstrap, blob.blobIndex, records[blob.blobIndex] ?? new Map());
+        tableFromRecords(bootstrap, blob.blobIndex, records[blob.blobIndex] as BlobRecords);
       }
       for (const { path, inode } of walk(bootstrap)) askAll(bootstrap, inode, path);
     } catch (error) {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseTrace } from '../../../src/format/trace/path-list.ts';
 import { formatTrace } from '../../../src/format/trace/trace.ts';
 import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
-import { recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
+import { type BlobRecords, recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
 import { matchTrace, type TracedImage } from '../../../src/image/trace-chunks.ts';
 import type { FuzzTarget } from '../target.ts';
 
@@ -14,7 +14,7 @@ function imageOfSeeds(): TracedImage {
   const bootstrap = Bootstrap.parse(readFileSync('fixtures/fuzz/bootstrap/small'));
   const records = recordsByBlob(bootstrap);
   const devices = bootstrap.blobs.map(({ blobId, blobIndex, uncompressedSize: size, compressor, digester }) => {
-    const chunks = tableFromRecords(bootstrap, blobIndex, records[blobIndex] ?? new Map());
+    const chunks = tableFromRecords(bootstrap, blobIndex, records[blobIndex] as BlobRecords);
     return { blobId, size, compressor, digester, chunks };
   });
   return { bootstrap, devices };

@@ -12,7 +12,7 @@ import type { BlobInfo } from '../../../src/image/blob-info.ts';
 import { finishBlob } from '../../../src/image/blob-writer.ts';
 import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
 import { checkBootstrap } from '../../../src/image/check.ts';
-import { recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
+import { type BlobRecords, recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
 import { ChunkTable } from '../../../src/image/chunk-table.ts';
 import * as tree from '../../../src/image/tree.ts';
 import { walk } from '../../../src/image/walk.ts';
@@ -128,7 +128,7 @@ test('bootstrap: chunks that are not used are absent from its tables, and the ot
   root.children.set('f', file(100, [tree.chunkRef(0, 2)]));
   const blob = blobOf([4096, 5, 100, 7], 40);
   const bootstrap = Bootstrap.parse(write(root, [blob]).bytes);
-  const table = tableFromRecords(bootstrap, 0, recordsByBlob(bootstrap)[0] ?? new Map());
+  const table = tableFromRecords(bootstrap, 0, recordsByBlob(bootstrap)[0] as BlobRecords);
   assert.deepEqual(
     [0, 1, 2, 3].map((index) => table.present(index)),
     [false, false, true, false],
