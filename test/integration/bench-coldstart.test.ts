@@ -110,6 +110,23 @@ test('bench coldstart: the page needs no network, complains of nothing, and its 
   });
 });
 
+test('bench coldstart: peers that are installed get the application ready, the others are refused by name', {
+  ...every(needs, program('podman')),
+}, async () => {
+  const names = ['containerd', 'podman', 'nydusd', 'stargz'];
+  const how = ['--runs=1', '--page-cache=keep', '--watch=0.1', '--net=200mbit,5ms', '--modes=local'];
+  const line = ['--json', 'bench', 'coldstart', '--ready=http://127.0.0.1:8080/', ...how];
+  const peers = names.flatMap((name) => ['--peer', name]);
+  const { stdout } = await runTool(process.execPath, [NAIAD, ...line, ...peers, `oci:${fixturePath('app-tiny')}`]);
+  const measured = JSON.parse(stdout) as ColdstartReport;
+  const ready = measured.ways.flatMap(({ key, mode }) => (mode === 'peer' ? [key] : []));
+  assert.deepEqual([...ready, ...measured.refused.map(({ key }) => key)].sort(), [...names].sort());
+  for (const { why } of measured.refused) assert.match(why, /not on PATH$/);
+  for (const { key, figures } of measured.ways.filter(({ mode }) => mode === 'peer')) {
+    assert.ok(figures.bytes.p50 >= (key === 'stargz' ? 1 : 0.9 * measured.image.storedSize), key);
+  }
+});
+
 test(
   'bench report: reports become pages and one small file, which makes the same page; what is no report is refused',
   needs,

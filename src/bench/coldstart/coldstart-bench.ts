@@ -17,13 +17,14 @@ import { checkLink, type LinkCheck } from './link-check.ts';
 import { type LinkTraffic, nowMs } from './link-proxy.ts';
 import { ContainerNetwork } from './network.ts';
 import { measureStart, type StartRecord } from './one-start.ts';
-import { peerWay } from './peers.ts';
+import type { PeerTools } from './peers/peer.ts';
+import { missingFor, preparedPeer } from './peers/peers.ts';
 import type { PullOrder, PullOutcome, Whiteouts } from './pull-main.ts';
 import { fullPullWay, localWay } from './pulled-ways.ts';
 import { type BenchRegistry, startBenchRegistry } from './registry.ts';
 import type { Stage } from './stage.ts';
 import { TouchedImage } from './touched.ts';
-import type { Mode, Way } from './way.ts';
+import type { Mode, PeerName, Way } from './way.ts';
 import { WorkerProcess } from './worker-process.ts';
 
 export interface ColdstartOptions {
@@ -36,7 +37,7 @@ export interface ColdstartOptions {
   readonly containers: number;
   readonly modes: readonly Mode[];
   readonly drivers: readonly string[];
-  readonly peers: readonly string[];
+  readonly peers: readonly PeerName[];
   readonly dropPageCache: boolean;
   readonly watchMs: number;
   readonly timeoutMs: number;
@@ -133,6 +134,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   const networks = await openNetworks(options.containers);
   try {
     const rounds = { ways, refused, networks, registry, proxy, runtime, directory: spool.path };
+    await addPeers(options, rounds, { stage, puller, near });
     const hotBytes = await prepareTraced(options, rounds, { ...tools, near });
     const runs = await measureRounds(options, rounds, endsAt);
     return {
@@ -196,11 +198,10 @@ interface Tools {
 }
 
 function waysOf(
-  { modes, drivers, peers }: ColdstartOptions,
+  { modes, drivers }: ColdstartOptions,
   { stage, puller, layers, whiteouts, touched, cache, trace }: Tools,
 ): Pick<Rounds, 'ways' | 'refused'> {
   mkdirSync(cache);
-  const refused: { key: string; why: string }[] = [];
   const byDriver = (mode: Mode, what: string, more: (driver: string) => Partial<LazyOptions> = () => ({})) =>
     drivers.map((driver) => {
       const key = drivers.length === 1 ? mode : `${mode}/${driver}`;
@@ -224,12 +225,29 @@ function waysOf(
     local: () => [localWay(stage, layers)],
   };
   const ways = modes.flatMap((mode) => makers[mode]());
-  for (const peer of peers) {
-    const way = peerWay(peer, stage);
-    if ('why' in way) refused.push({ key: peer, why: way.why });
-    else ways.push(way);
+  return { ways, refused: [] };
+}
+
+/** Adds the peers that can be measured here; why not is told of the others. */
+async function addPeers(
+  { peers, note }: ColdstartOptions,
+  { ways, refused, directory }: Rounds,
+  tools: Pick<PeerTools, 'stage' | 'puller' | 'near'>,
+): Promise<void> {
+  for (const name of peers) {
+    const missing = missingFor(name);
+    if (missing !== undefined) {
+      refused.push({ key: name, why: missing });
+      continue;
+    }
+    note(`preparing ${name}`);
+    try {
+      ways.push(await preparedPeer(name, { ...tools, directory: join(directory, name) }));
+    } catch (error) {
+      if (!hasCode(error, 'COMMAND_FAILED')) throw error;
+      refused.push({ key: name, why: error.message });
+    }
   }
-  return { ways, refused };
 }
 
 /** A start is recorded, for the limit and for the ways that need a trace, and the image rewritten after it. */
@@ -272,7 +290,8 @@ async function openNetworks(count: number): Promise<ContainerNetwork[]> {
 }
 
 interface Rounds {
-  readonly ways: readonly Way[];
+  /** Grows by peers. */
+  readonly ways: Way[];
   /** Grows by peers that do not work here. */
   readonly refused: { key: string; why: string }[];
   readonly networks: readonly ContainerNetwork[];

@@ -4,9 +4,11 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { imageName, imageText, limitText, linkText, machineText, shown, wayText } from './figures-text.ts';
-import { drawPlots } from './page-plots.ts';
+import { plotScript } from './page-plots.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { type ColdstartReport, FIGURES, type Figure, type Summary, type Unit } from './report.ts';
+import { TARGET_KINDS } from './targets.ts';
+import { summarySentences, TARGET_HEADS, targetRows, verdictText } from './verdicts.ts';
 import { PHASES } from './way.ts';
 
 /** The file of a browser's build that a package brings along. */
@@ -20,7 +22,6 @@ function browserBuild(name: string, file: string): string {
 /** A whole HTML document. */
 export function coldstartPage(reports: readonly ColdstartReport[]): string {
   const title = reports.length === 1 ? `Cold start of ${imageName(reports[0] as ColdstartReport)}` : 'Cold starts';
-  const script = `(${drawPlots.toString()})(JSON.parse(document.getElementById('reports').textContent), Plot, (id) => document.getElementById(id));`;
   return [
     '<!doctype html>',
     '<html lang="en">',
@@ -35,12 +36,15 @@ export function coldstartPage(reports: readonly ColdstartReport[]): string {
     '</head>',
     '<body>',
     `<h1>${escaped(title)}</h1>`,
-    ...(reports.length > 1 ? [overview(reports)] : []),
+    `<ul class="summary">${summarySentences(reports)
+      .map((text) => `<li>${escaped(text)}</li>`)
+      .join('')}</ul>`,
+    ...(reports.length > 1 ? [overview(reports), overviewPlot(), targetsTable(reports)] : []),
     ...reports.map((report, index) => section(report, index)),
     `<script type="application/json" id="reports">${JSON.stringify(reports).replaceAll('<', '\\u003c')}</script>`,
     `<script>${inScript(browserBuild('d3', 'dist/d3.min.js'))}</script>`,
     `<script>${inScript(browserBuild('@observablehq/plot', 'dist/plot.umd.min.js'))}</script>`,
-    `<script>${inScript(script)}</script>`,
+    `<script>${inScript(plotScript())}</script>`,
     '</body>',
     '</html>',
     '',
@@ -58,11 +62,36 @@ function overview(reports: readonly ColdstartReport[]): string {
       const way = report.ways.find((one) => one.key === key);
       return way ? cell(`${index}/${key}.ready.p50`, way.figures.ready.p50, 'seconds') : '<td>–</td>';
     });
-    const name = `<th><a href="#report-${index}">${escaped(imageName(report))}</a>, ${escaped(report.link.text)}</th>`;
-    return `<tr>${name}${cells.join('')}${cell(`${index}/limit`, report.limit.seconds, 'seconds')}</tr>`;
+    return `<tr>${rowHead(report, index)}${cells.join('')}${cell(`${index}/limit`, report.limit.seconds, 'seconds')}</tr>`;
   });
-  const head = keys.map((key) => `<th>${escaped(key)}</th>`).join('');
-  return `<table><thead><tr><th>median time to ready</th>${head}<th>limit</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return tableOf(['median time to ready', ...keys, 'limit'], rows);
+}
+
+function overviewPlot(): string {
+  const text = 'Median time to ready as a share of a full pull over the same link; less is better, above 1 is a loss.';
+  return `<figure><figcaption>${text}</figcaption><div id="plot-overview"></div></figure>`;
+}
+
+function targetsTable(reports: readonly ColdstartReport[]): string {
+  const rows = targetRows(reports).map(({ report, cells }, index) => {
+    const verdicts = cells.map((verdict) => {
+      if (!verdict) return '<td>–</td>';
+      return `<td class="${verdict.met ? 'met' : 'missed'}">${escaped(verdictText(verdict))}</td>`;
+    });
+    return `<tr>${rowHead(report, index)}${verdicts.join('')}</tr>`;
+  });
+  const table = tableOf(['targets', ...TARGET_KINDS.map((kind) => TARGET_HEADS[kind])], rows);
+  return `<div class="wrapped">${table}</div><p>Why a target was missed stands with each image. A dash where it is not promised.</p>`;
+}
+
+function rowHead(report: ColdstartReport, index: number): string {
+  return `<th><a href="#report-${index}">${escaped(imageName(report))}</a>, ${escaped(report.link.text)}</th>`;
+}
+
+/** A table that scrolls where it is too wide; `rows` are HTML. */
+function tableOf(head: readonly string[], rows: readonly string[]): string {
+  const cells = head.map((text) => `<th>${escaped(text)}</th>`).join('');
+  return `<div class="wide"><table><thead><tr>${cells}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
 function section(report: ColdstartReport, index: number): string {
@@ -103,24 +132,23 @@ const FIGURE_TITLES: Readonly<Record<Figure, string>> = {
 
 function figuresTable({ ways, containers }: ColdstartReport, index: number): string {
   const figures = (Object.keys(FIGURES) as Figure[]).filter((figure) => figure !== 'first' || containers > 1);
-  const head = figures.map((figure) => `<th>${FIGURE_TITLES[figure]}</th>`).join('');
   const rows = ways.map((way) => {
     const id = `${index}/${way.key}`;
     const cells = figures.map((figure) => spreadCell(`${id}.${figure}`, way.figures[figure], FIGURES[figure].unit));
     const ratios = [cell(`${id}.toFullPull`, way.toFullPull, 'ratio'), cell(`${id}.toLimit`, way.toLimit, 'ratio')];
     return `<tr><th title="${escaped(way.what)}">${escaped(wayText(way))}</th>${cells.join('')}${ratios.join('')}</tr>`;
   });
-  return `<table><thead><tr><th>median (least – most)</th>${head}<th>of full-pull</th><th>of the limit</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  const titles = figures.map((figure) => FIGURE_TITLES[figure]);
+  return tableOf(['median (least – most)', ...titles, 'of full-pull', 'of the limit'], rows);
 }
 
 function phasesTable({ ways }: ColdstartReport, index: number): string {
   const phases = PHASES.filter((phase) => ways.some((way) => way.phases[phase]));
-  const head = phases.map((phase) => `<th>${phase}</th>`).join('');
   const rows = ways.map((way) => {
     const cells = phases.map((phase) => cell(`${index}/${way.key}.${phase}.p50`, way.phases[phase]?.p50, 'seconds'));
     return `<tr><th>${escaped(wayText(way))}</th>${cells.join('')}</tr>`;
   });
-  return `<table><thead><tr><th>medians</th>${head}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return tableOf(['medians', ...phases], rows);
 }
 
 function stallsTable({ ways }: ColdstartReport): string {
@@ -131,14 +159,15 @@ function stallsTable({ ways }: ColdstartReport): string {
     ),
   );
   if (rows.length === 0) return '';
-  return `<details><summary>Files that the application waited for, over all runs</summary><table><thead><tr><th></th><th>file</th><th>waits</th><th>time</th></tr></thead><tbody>${rows.join('')}</tbody></table></details>`;
+  const table = tableOf(['way', 'file', 'waits', 'time'], rows);
+  return `<details><summary>Files that the application waited for, over all runs</summary>${table}</details>`;
 }
 
 function targetsList({ targets, failIf, refused }: ColdstartReport): string {
   const item = (good: boolean, text: string) =>
     `<li class="${good ? 'met' : 'missed'}">${good ? 'yes' : '<strong>no</strong>'}: ${escaped(text)}</li>`;
   const items = [
-    ...targets.map(({ text, met, got }) => item(met, `${text} (${got})`)),
+    ...targets.map(({ text, met, got, why }) => item(met, `${text}: ${got}${why === undefined ? '' : `; ${why}`}`)),
     ...failIf.map(({ text, failed, why }) => item(!failed, `not ${text} (${why})`)),
     ...refused.map(({ key, why }) => `<li>not measured: ${escaped(`${key}: ${why}`)}</li>`),
   ];

@@ -1,13 +1,14 @@
-// A full pull, as well as it can be done: every layer at once, verified, decompressed and unpacked while it still arrives, each
-// into a directory of its own for overlayfs. In a process that is there already, as a container engine's daemon is.
+// What a process that is there already, as a container engine's daemon is, brings of an image. A full pull, as well as it can be done: every layer at once, verified, decompressed and unpacked while it still arrives, each
+// into a directory of its own for overlayfs; or a bootstrap alone, for programs that want it as a file.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, mkdirSync } from 'node:fs';
+import { constants, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { decompressStream } from '../../codec/stream.ts';
 import type { Descriptor } from '../../format/oci/manifest.ts';
 import { makeNode, setXattr } from '../../native/fs.ts';
+import { openConvertedImage } from '../../transport/image.ts';
 import { openSource } from '../../transport/open.ts';
 import { readConfig, resolveImage } from '../../transport/resolve.ts';
 import type { ImageSource } from '../../transport/transport.ts';
@@ -31,7 +32,28 @@ export interface PullOutcome {
   readonly layers: readonly string[];
 }
 
+/** The bootstrap of a converted image, which is written to `path`. */
+export interface BootstrapOrder {
+  readonly reference: string;
+  readonly path: string;
+}
+
+/** In milliseconds since the epoch. */
+export interface BootstrapOutcome {
+  readonly resolvedAt: number;
+  readonly fetchedAt: number;
+}
+
 answerRequests({
+  async bootstrap({ reference, path }: BootstrapOrder): Promise<BootstrapOutcome> {
+    let resolvedAt = Number.NaN;
+    const onResolved = () => {
+      resolvedAt = nowMs();
+    };
+    await using image = await openConvertedImage(reference, { lenient: true, onResolved });
+    writeFileSync(path, image.bootstrapBytes);
+    return { resolvedAt, fetchedAt: nowMs() };
+  },
   async pull({ reference, directory, whiteouts }: PullOrder): Promise<PullOutcome> {
     await using source = await openSource(reference);
     const { manifest } = await resolveImage(source, { converted: 'skip' });

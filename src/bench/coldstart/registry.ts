@@ -1,12 +1,13 @@
 // A registry of the benchmark's own: docker-registry where it is installed, else the embedded one, as a process.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { signalChild } from '../../base/child-process.ts';
 import { NaiadError } from '../../base/errors.ts';
+import { findProgram } from '../find-program.ts';
 import { freePort } from '../free-port.ts';
 
 export interface BenchRegistry extends AsyncDisposable {
@@ -85,18 +86,4 @@ function readBelow(directory: string): void {
     if (entry.isDirectory()) readBelow(path);
     else if (entry.isFile()) readFileSync(path);
   }
-}
-
-/** The path of a program on PATH. */
-export function findProgram(name: string): string | undefined {
-  for (const directory of (process.env.PATH ?? '').split(delimiter)) {
-    const path = join(directory, name);
-    try {
-      accessSync(path, constants.X_OK);
-      if (directory !== '') return path;
-    } catch {
-      // Not there.
-    }
-  }
-  return undefined;
 }

@@ -47,8 +47,8 @@ function timesFaster(mode: Mode, link: string, reports: readonly ColdstartReport
   const [least, most] = [sorted[0], sorted.at(-1)];
   if (!least || !most) return undefined;
   const each = ({ name, times }: typeof least) => `${times.toFixed(1)} × (${name})`;
-  const range = least === most ? each(least) : `${each(least)} to ${each(most)}`;
-  return `Over ${link}, ${mode} starts were ready ${range} as fast as full pulls.`;
+  const range = least === most ? each(least) : `from ${each(least)} to ${each(most)}`;
+  return `Over ${link}, ${mode} against a full pull: ${range} as fast.`;
 }
 
 /** Rows of the table of targets after its head: the name of the row, then a cell a kind. */

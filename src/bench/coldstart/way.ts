@@ -5,6 +5,10 @@ import type { Usage } from './process-usage.ts';
 export const MODES = ['full-pull', 'lazy', 'trace', 'optimized', 'warm', 'local'] as const;
 export type Mode = (typeof MODES)[number];
 
+/** Other programs that bring images to containers. */
+export const PEER_NAMES = ['containerd', 'podman', 'nydusd', 'stargz'] as const;
+export type PeerName = (typeof PEER_NAMES)[number];
+
 /** Parts of a start, in their order. */
 export const PHASES = ['resolve', 'bootstrap', 'pull', 'mount', 'create', 'run'] as const;
 export type Phase = (typeof PHASES)[number];

@@ -5,13 +5,12 @@ import { systemError } from '../../base/system-error.ts';
 import type { FailIf } from '../../bench/coldstart/fail-if.ts';
 import type { ColdstartReport } from '../../bench/coldstart/report.ts';
 import type { TextTable } from '../../bench/coldstart/report-text.ts';
-import { MODES } from '../../bench/coldstart/way.ts';
+import { MODES, PEER_NAMES } from '../../bench/coldstart/way.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import { defineCommand, type Io } from '../command.ts';
 import { table } from '../table.ts';
 
 const DRIVERS = ['auto', ...DRIVER_NAMES] as const;
-const PEERS = ['containerd', 'podman', 'nydusd'] as const;
 const RUNS_MAX = 1000;
 const CONTAINERS_MAX = 200;
 
@@ -51,7 +50,12 @@ export const command = defineCommand({
         describe: `Ways, with commas: ${MODES.join(', ')}`,
       })
       .option('drivers', { type: 'string', default: 'auto', describe: `With commas: ${DRIVERS.join(', ')}` })
-      .option('peer', { choices: PEERS, array: true, nargs: 1, describe: 'Another program that starts images here' })
+      .option('peer', {
+        choices: PEER_NAMES,
+        array: true,
+        nargs: 1,
+        describe: 'Another program that starts images here',
+      })
       .option('containers', { type: 'number', default: 1, describe: 'Started at once; ready is when all are' })
       .option('page-cache', {
         choices: ['drop', 'keep'] as const,

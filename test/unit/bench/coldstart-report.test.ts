@@ -168,7 +168,7 @@ test('coldstart results: the page in Markdown has every way, each target with it
   assert.match(page, /\*\*no, 1\.46 ×\*\* \| yes, 0\.30 × \| yes, 0\.30 × \| yes, 0\.04 × \|/);
   assert.match(
     page,
-    /- Over 100mbit,20ms, optimized starts were ready 3\.3 × \(x<y>&"z"\) as fast as full pulls\.\n- 3 of 4 targets/,
+    /- Over 100mbit,20ms, optimized against a full pull: 3\.3 × \(x<y>&"z"\) as fast\.\n- 3 of 4 targets/,
   );
   assert.match(
     page,
