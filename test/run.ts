@@ -5,6 +5,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import { inspect, parseArgs } from 'node:util';
+import { FileWatch } from './support/file-watch.ts';
 
 const TEST_ROOT = import.meta.dirname;
 /** Read for names, so that what an older build left behind in dist is never run. */
@@ -12,8 +13,12 @@ const SOURCE_ROOT = join(TEST_ROOT, '../../test');
 const TIERS = ['check', 'unit', 'integration', 'interop', 'fuzz', 'bench'];
 /** What `npm test` runs. */
 const TIERS_DEFAULT = ['check', 'unit', 'integration'];
-/** A file that takes longer is killed and counted as failed. */
+/** A file that takes longer is killed, with what it started, and counted as failed. */
 const FILE_TIMEOUT_MS = 10 * 60_000;
+/** So is what a file that has ended leaves at its output. */
+const OUTPUT_TIMEOUT_MS = 20_000;
+/** Daemons that nobody needs any more may take so long to end. */
+const LEFTOVER_WAIT_MS = 10_000;
 /** Files at once, each a process of its own that may start more. */
 const FILES_IN_FLIGHT_MAX = 2;
 
@@ -26,6 +31,12 @@ interface Result {
   readonly file?: string;
   readonly details: { readonly duration_ms: number; readonly type?: string; readonly error?: Error };
   readonly skip?: string | boolean;
+}
+
+/** A file, or a test of one, that begins or ends. */
+interface Step {
+  readonly name: string;
+  readonly file?: string;
 }
 
 interface FileReport {
@@ -43,10 +54,27 @@ class Report {
   readonly #skips = new Map<string, string[]>();
   readonly #closing: string[] = [];
   #file: FileReport | undefined;
+  /** Tests that have begun and not ended, by file. */
+  readonly #underWay = new Map<string, Set<string>>();
   failures = 0;
 
   constructor(options: { readonly verbose: boolean }) {
     this.#verbose = options.verbose;
+  }
+
+  began({ name, file }: Step): void {
+    const label = labelOf(file);
+    if (name !== file) this.#underWay.set(label, (this.#underWay.get(label) ?? new Set()).add(name));
+  }
+
+  ended({ name, file }: Step): void {
+    this.#underWay.get(labelOf(file))?.delete(name);
+  }
+
+  /** What holds for a file whatever its tests say. */
+  problem(file: string, what: string): void {
+    this.failures++;
+    console.log(`\nFAIL ${labelOf(file)}: ${what}\n`);
   }
 
   result(result: Result, failed: boolean): void {
@@ -56,6 +84,8 @@ class Report {
     // node reports a file as a test only when the process itself failed: no import, a timeout, a bad exit.
     if (result.name === result.file) {
       this.#fail('the test process', result.details.error);
+      const underWay = [...(this.#underWay.get(label) ?? [])];
+      if (underWay.length > 0) console.log(`  under way: ${underWay.join('; ')}`);
       return;
     }
     if (failed) this.#fail(result.name, result.details.error);
@@ -137,12 +167,24 @@ if (files.length === 0) throw new Error(`no test file in ${tiers.join(', ')}${on
 process.env.NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --enable-source-maps`.trim();
 const report = new Report({ verbose: values.verbose });
 const pattern = values.name === undefined ? {} : { testNamePatterns: values.name };
-const events = run({ files, concurrency: FILES_IN_FLIGHT_MAX, timeout: FILE_TIMEOUT_MS, ...pattern });
+const events = run({ files, concurrency: FILES_IN_FLIGHT_MAX, ...pattern });
+using watch = new FileWatch({ fileTimeoutMs: FILE_TIMEOUT_MS, outputTimeoutMs: OUTPUT_TIMEOUT_MS });
+events.on('test:dequeue', (step: Step) => {
+  if (step.name === step.file) watch.started(step.name);
+  report.began(step);
+});
+events.on('test:complete', (step: Step) => {
+  const why = step.name === step.file ? watch.ended(step.name) : undefined;
+  if (why !== undefined) report.problem(step.name, why);
+  report.ended(step);
+});
 events.on('test:pass', (result) => report.result(result as Result, false));
 events.on('test:fail', (result) => report.result(result as Result, true));
 events.on('test:diagnostic', ({ message, file }) => report.diagnostic(message, file));
 events.on('test:stdout', ({ message }) => process.stdout.write(message));
 events.on('test:stderr', ({ message }) => process.stderr.write(message));
 for await (const _ of events);
+for (const { file, command } of await watch.endLeftovers(LEFTOVER_WAIT_MS)) report.problem(file, `left ${command}`);
 report.end();
-process.exitCode = report.failures > 0 ? 1 : 0;
+// What still holds our own output must not hold up who waits for us.
+process.exit(report.failures > 0 ? 1 : 0);

@@ -20,10 +20,14 @@ export function findRuntime(name: RuntimeName | 'auto'): string {
   });
 }
 
+/** The runtime itself gives up sooner, unless it hangs. */
+const DELETE_TIMEOUT_MS = 60_000;
+
 /** Kills and removes a container, if there is one. */
 export function deleteContainer(runtime: string, root: string, id: string): Promise<void> {
   return new Promise((resolve) => {
-    execFile(runtime, ['--root', root, 'delete', '--force', id], () => resolve());
+    const args = ['--root', root, 'delete', '--force', id];
+    execFile(runtime, args, { timeout: DELETE_TIMEOUT_MS, killSignal: 'SIGKILL' }, () => resolve());
   });
 }
 

@@ -25,15 +25,20 @@ const DAEMON = join(import.meta.dirname, '../support/keeper-daemon.js');
 
 interface Read {
   readonly bytes: Buffer;
-  /** What dd said: the reason of a failure. */
+  /** Empty, or why it failed. */
   readonly said: string;
 }
+
+/** A reader that waits so long waits for ever. */
+const READ_TIMEOUT_MS = 60_000;
 
 /** Reads a chunk in a process of its own, since events of this one are the daemon's. */
 function readChunk(path: string, index: number): Promise<Read> {
   const dd = spawn('dd', [`if=${path}`, `bs=${CHUNK_SIZE}`, `skip=${index}`, 'count=1', 'status=none'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, LC_ALL: 'C' },
+    timeout: READ_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
   });
   const bytes: Buffer[] = [];
   let said = '';
@@ -41,7 +46,7 @@ function readChunk(path: string, index: number): Promise<Read> {
   dd.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text;
   });
-  return once(dd, 'close').then(() => ({ bytes: Buffer.concat(bytes), said }));
+  return once(dd, 'close').then(([, signal]) => ({ bytes: Buffer.concat(bytes), said: `${said}${signal ?? ''}` }));
 }
 
 async function assertReads(path: string, indices: Iterable<number>): Promise<void> {

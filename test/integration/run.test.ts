@@ -11,6 +11,7 @@ import { every, fuse, program, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { makeShellImage, shellImage } from '../support/shell-image.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 const needs = every(root(), fuse(), program('runc'), shellImage());
 
@@ -150,53 +151,56 @@ afterEach(async () => {
   if (needs.skip === false && mountpointsBelow(scratch.path).length > 0) await naiad.run(['run', image]);
 });
 
-/** Starts a container that prints `ready`, and waits for that. */
+/** Longer than any container here takes, also on a machine that is busy with other things. */
+const CONTAINER_TIMEOUT_MS = 120_000;
+
+/** Starts a container that prints `ready`, and waits for that. One that does not end is killed, and then the test fails. */
 async function startContainer(command: string, options: readonly string[] = []) {
   const child = startNaiad(['run', ...options, image, `${command}`], naiad.env);
-  const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
-  let output = '';
-  let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text;
-  });
-  await new Promise<void>((resolve, reject) => {
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-      if (output.includes('ready\n')) resolve();
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text;
     });
-    child.once('exit', () => reject(new Error(`it ended before it was ready: ${errors}`)));
+  }
+  const deadline = setTimeout(() => child.kill('SIGKILL'), CONTAINER_TIMEOUT_MS);
+  const exited = (once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>).finally(() =>
+    clearTimeout(deadline),
+  );
+  const said = () => `it said: ${output.stdout}${output.stderr}`;
+  await until('the container is ready', () => {
+    assert.equal(child.exitCode ?? child.signalCode, null, said());
+    return output.stdout.includes('ready\n');
   });
-  return { child, exited, output: () => output };
+  const ends = async (code: number) => assert.deepEqual(await exited, [code, null], said());
+  return { child, exited, ends, output: () => output.stdout };
 }
 
 // exec: one process, and no shell that is between two commands when the signal comes.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   const number = constants.signals[signal];
   test(`run: ${signal} ends a command without a handler for it, as outside of a container`, { ...needs }, async () => {
-    const { child, exited } = await startContainer('echo ready; exec sleep 1000');
+    const { child, ends } = await startContainer('echo ready; exec sleep 1000');
     child.kill(signal);
-    assert.deepEqual(await exited, [128 + number, null]);
+    await ends(128 + number);
     assertNothingLeft();
   });
 
   test(`run: ${signal} reaches a command that handles it`, { ...needs }, async () => {
-    const { child, exited, output } = await startContainer(
+    const { child, ends, output } = await startContainer(
       `trap "echo caught; exit 9" ${number}; echo ready; while true; do sleep 0.05; done`,
     );
     child.kill(signal);
-    assert.deepEqual(await exited, [9, null]);
+    await ends(9);
     assert.match(output(), /caught/);
     assertNothingLeft();
   });
 }
 
 test('run: a command that ignores being asked is killed the third time', { ...needs }, async () => {
-  const { child, exited } = await startContainer('trap "" 15; echo ready; while true; do sleep 0.05; done');
-  for (let i = 0; i < 3; i++) {
-    child.kill('SIGTERM');
-    await sleep(100);
-  }
-  assert.deepEqual(await exited, [143, null]);
+  const { child, ends } = await startContainer('trap "" 15; echo ready; while true; do sleep 0.05; done');
+  const asked = setInterval(() => child.kill('SIGTERM'), 100); // Two that come while it is not scheduled are one.
+  await ends(143).finally(() => clearInterval(asked));
   assertNothingLeft();
 });
 
@@ -215,7 +219,7 @@ test('run: after a killed one its container gets errors and does not hang', { ..
   const script = `echo ready; n=0; while true; do n=$((n+1))
     case "$( (read x < /never-asked-for-$n) 2>&1)" in *"No such"*) ;; *) exit;; esac; done`;
   const { child, exited } = await startContainer(script);
-  const containerEnded = once(child.stdout, 'close', { signal: AbortSignal.timeout(10_000) });
+  const containerEnded = once(child.stdout, 'close', { signal: AbortSignal.timeout(CONTAINER_TIMEOUT_MS) });
   child.kill('SIGKILL');
   await exited;
   await containerEnded;

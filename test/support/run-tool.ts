@@ -17,6 +17,9 @@ export interface ToolOptions {
   readonly timeoutMs?: number;
 }
 
+/** How long after the command its output may stay open, which others may hold. */
+const OUTPUT_TIMEOUT_MS = 10_000;
+
 /**
  * Runs `command` to its end without blocking this process, which may serve what the command asks for.
  * @throws Error with the output when the exit code is not one of `okay`.
@@ -32,7 +35,17 @@ export function runTool(command: string, args: readonly string[], options: ToolO
       });
     }
     child.on('error', reject);
+    let held: NodeJS.Timeout | undefined;
+    child.on('exit', () => {
+      held = setTimeout(() => {
+        for (const name of ['stdout', 'stderr'] as const) child[name].destroy();
+        reject(
+          new Error(`${command} ${args.join(' ')}: ended, and its output did not\n${output.stderr}${output.stdout}`),
+        );
+      }, OUTPUT_TIMEOUT_MS);
+    });
     child.on('close', (code, signal) => {
+      clearTimeout(held);
       if (code !== null && okay.includes(code)) resolve({ code, ...output });
       else reject(new Error(`${command} ${args.join(' ')}: ${signal ?? code}\n${output.stderr}${output.stdout}`));
     });
