@@ -84,12 +84,16 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
       await handOver(daemon, { api, log, command: daemonCommand(state, settings, asked.program) });
     }
     log.info({ mounts: daemon.size }, 'stopping');
-    const reason = stop.signal.aborted ? stop.signal.reason : undefined;
-    const why = reason instanceof NaiadError ? reason : new NaiadError('CANCELED', 'the daemon was stopped');
-    await daemon.stop(why);
+    await daemon.stop(reasonOf(stop.signal));
     await api[Symbol.asyncDispose]();
     log.info('stopped');
   }
+}
+
+/** What is told to those whose mount just begins. One that ends by itself makes room for the next, which they ask then. */
+function reasonOf(stop: AbortSignal): NaiadError {
+  if (!stop.aborted) return new NaiadError('DAEMON_MISSING', 'the daemon had nothing to do, and ends');
+  return stop.reason instanceof NaiadError ? stop.reason : new NaiadError('CANCELED', 'the daemon was stopped');
 }
 
 /** What a first mount needs is loaded and tried before it is asked for: the HTTP client takes 60 ms. */
