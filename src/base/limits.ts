@@ -31,8 +31,14 @@ export const NAME_SIZE_MAX = 255;
 export const SYMLINK_SIZE_MAX = 4095;
 /** Deeper trees cannot be reached by any path of PATH_MAX bytes. */
 export const TREE_DEPTH_MAX = 2048;
-/** Names in one image. Each costs about 75 bytes and its length while an image is converted. */
+/** Names in one image. */
 export const TREE_ENTRIES_MAX = 10_000_000;
+/** What a conversion keeps of its tree and chunks in memory: that of 250,000 files; the rest is in a file (base/page-pool.ts). */
+export const TREE_COLUMNS_MEMORY_MAX = 40 * MiB;
+/** What it keeps of names, link targets and attributes, in whole pages of 1 MiB. */
+export const TREE_RUNS_MEMORY_MAX = 16 * MiB;
+/** Of either, when chunks are so large that their buffers take what the tree would have. */
+export const TREE_MEMORY_BESIDE_LARGE_CHUNKS_MAX = 8 * MiB;
 /** XATTR_SIZE_MAX of Linux is 64 KiB; the format's length field holds one byte less. */
 export const XATTR_VALUE_SIZE_MAX = 64 * KiB - 1;
 /** XATTR_LIST_MAX of Linux bounds what one inode can list. */

@@ -12,6 +12,7 @@ import { type PlannedBootstrap, planBootstrap } from '../image/bootstrap-writer.
 import { FileTree, type NodeId } from '../image/file-tree.ts';
 import { layOver } from '../image/overlay.ts';
 import { IMPLIED_DIRECTORY } from '../image/tree.ts';
+import { TreeMemory } from '../image/tree-memory.ts';
 import type { Skipped } from '../tar/xattrs.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import type { ConvertedLayer, LayerOptions } from './convert-layer.ts';
@@ -103,7 +104,8 @@ export async function convert(
   checkBuildOptions(options);
   const start = performance.now();
   const finishUsage = await measureUsage();
-  const run = new Run(input, target, options, hooks);
+  using memory = new TreeMemory(target.spoolDir, options.chunkSize);
+  const run = new Run(input, target, { ...options, memory }, hooks);
   const layers = await run.convertLayers();
   const report = await run.finish(layers);
   const seconds = (performance.now() - start) / 1000;
@@ -112,11 +114,15 @@ export async function convert(
 
 type Converted = ConvertedLayer & { readonly tarSize: number };
 
+interface RunOptions extends BuildOptions {
+  readonly memory: TreeMemory;
+}
+
 class Run {
   readonly meter = new Meter();
   readonly #input: ConvertInput;
   readonly #target: ImageTarget;
-  readonly #options: BuildOptions;
+  readonly #options: RunOptions;
   readonly #hooks: ConvertHooks;
   readonly #tree: FileTree;
   readonly #root: NodeId;
@@ -129,12 +135,12 @@ class Run {
   readonly #storedSizes: number[];
   #reusedSize = 0;
 
-  constructor(input: ConvertInput, target: ImageTarget, options: BuildOptions, hooks: ConvertHooks) {
+  constructor(input: ConvertInput, target: ImageTarget, options: RunOptions, hooks: ConvertHooks) {
     this.#input = input;
     this.#target = target;
     this.#options = options;
     this.#hooks = hooks;
-    this.#tree = new FileTree(options.chunkSize);
+    this.#tree = new FileTree(options.chunkSize, options.memory);
     this.#root = this.#tree.addDirectory(IMPLIED_DIRECTORY);
     this.#signal = AbortSignal.any([hooks.signal, this.#stop.signal]);
     this.#storedSizes = input.layers.map(() => 0);
@@ -225,7 +231,18 @@ class Run {
   #layerOptions(index: number, pool: CompressPool): LayerOptions {
     const { chunkSize, compressor, digester } = this.#options;
     const path = this.#blobPath(index);
-    return { tree: this.#tree, pool, path, blobIndex: index, chunkSize, compressor, digester, meter: this.meter };
+    const memory = this.#options.memory.columns;
+    return {
+      tree: this.#tree,
+      pool,
+      path,
+      blobIndex: index,
+      chunkSize,
+      compressor,
+      digester,
+      meter: this.meter,
+      memory,
+    };
   }
 
   #blobPath(index: number): string {

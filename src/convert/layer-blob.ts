@@ -9,6 +9,7 @@ import {
   CHUNK_REFS_PER_LAYER_MAX,
   CHUNKS_PER_BLOB_MAX,
 } from '../base/limits.ts';
+import type { PagePool } from '../base/page-pool.ts';
 import { systemError } from '../base/system-error.ts';
 import { alignUp } from '../base/units.ts';
 import { isZeroPiece } from '../base/zeros.ts';
@@ -34,6 +35,8 @@ export interface LayerBlobOptions {
   readonly compressor: CompressorName;
   readonly digester: DigesterName;
   readonly meter: Meter;
+  /** For the table of its chunks, which is as good as the pool is; undefined for memory without a bound. */
+  readonly memory?: PagePool | undefined;
 }
 
 export class LayerBlob implements AsyncDisposable {
@@ -42,7 +45,7 @@ export class LayerBlob implements AsyncDisposable {
   bytesSeen = 0;
 
   readonly #options: LayerBlobOptions;
-  readonly #chunks = new ChunkTable();
+  readonly #chunks: ChunkTable;
   readonly #index: ChunkIndex;
   readonly #hash = createStreamHash();
   readonly #file: FileHandle;
@@ -60,12 +63,16 @@ export class LayerBlob implements AsyncDisposable {
   private constructor(options: LayerBlobOptions, file: FileHandle) {
     this.#options = options;
     this.#file = file;
-    const chunks = this.#chunks;
-    this.#index = new ChunkIndex({
-      hasContent: (index, digest, size) =>
-        chunks.uncompressedSize(index) === size && Buffer.compare(chunks.digest(index), digest) === 0,
-      digest: (index) => chunks.digest(index),
-    });
+    const chunks = new ChunkTable(options.memory);
+    this.#chunks = chunks;
+    this.#index = new ChunkIndex(
+      {
+        hasContent: (index, digest, size) =>
+          chunks.uncompressedSize(index) === size && Buffer.compare(chunks.digest(index), digest) === 0,
+        digest: (index) => chunks.digest(index),
+      },
+      options.memory,
+    );
   }
 
   static async create(options: LayerBlobOptions): Promise<LayerBlob> {
@@ -136,6 +143,7 @@ export class LayerBlob implements AsyncDisposable {
     if (this.#slot) this.#options.pool.release(this.#slot);
     this.#slot = undefined;
     await this.#written;
+    this.#index.release();
     await this.#file.close();
   }
 

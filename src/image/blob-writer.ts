@@ -47,18 +47,26 @@ export interface BlobDataSummary {
   readonly hash: BlobHash;
 }
 
-/** The bytes to write behind the chunk data, in order, and what the bootstrap records of the finished blob. */
-export function finishBlob(data: BlobDataSummary): { sections: Uint8Array[]; info: BlobInfo } {
+/**
+ * The bytes to write behind the chunk data, in order, and what the bootstrap records of the finished blob. A section is made
+ * piece by piece as it is asked for: those of millions of chunks need not be in memory.
+ */
+export function finishBlob(data: BlobDataSummary): { sections: Iterable<Uint8Array>; info: BlobInfo } {
   const { chunks, hash, dataSize } = data;
   assert(chunks.count > 0, 'a blob without chunks is not written');
-  const sections: Uint8Array[] = [];
+  const sections: Iterable<Uint8Array>[] = [];
   let position = dataSize;
-  const append = (...parts: Uint8Array[]) => {
-    for (const part of parts) {
-      sections.push(part);
-      hash.update(part);
-      position += part.length;
+  const append = (...parts: Uint8Array[]) => appendPieces(parts);
+  const appendPieces = (pieces: Iterable<Uint8Array>) => {
+    sections.push(pieces);
+    const own = createHash('sha256');
+    const start = position;
+    for (const piece of pieces) {
+      hash.update(piece);
+      own.update(piece);
+      position += piece.length;
     }
+    return { digest: own.digest(), size: position - start };
   };
 
   append(encodeSectionHeader('image.blob', dataSize));
@@ -66,46 +74,39 @@ export function finishBlob(data: BlobDataSummary): { sections: Uint8Array[]; inf
   const uncompressedSize = deviceSize(chunks);
   const toc: TocEntry[] = [tocRow('image.blob', TOC_FLAGS.raw, dataDigest, 0, dataSize, uncompressedSize)];
 
-  const table = encodeChunkInfo(chunks);
-  const stored = storeTable(table, data.compressor);
+  const table = storeTable(chunks, data.compressor);
   const ciOffset = position;
+  const { size: ciCompressedSize } = appendPieces(table.pieces);
   const header = blobHeader.encode({
     magic: BLOB_HEADER_MAGIC,
     features: BLOB_FEATURES_WRITTEN,
-    ciCompressor: COMPRESSORS[stored.compressor].id,
+    ciCompressor: COMPRESSORS[table.compressor].id,
     ciEntries: chunks.count,
     ciOffset,
-    ciCompressedSize: stored.bytes.length,
-    ciUncompressedSize: table.length,
+    ciCompressedSize,
+    ciUncompressedSize: table.size,
     contextsOffset: 0,
     contextsSize: 0,
     contextsCount: 0,
     magic2: BLOB_HEADER_MAGIC,
   });
-  append(stored.bytes, header, encodeSectionHeader('blob.meta', stored.bytes.length + header.length));
-  const tocFlags =
-    stored.compressor === 'none' ? TOC_FLAGS.raw : stored.compressor === 'lz4' ? TOC_FLAGS.lz4 : TOC_FLAGS.zstd;
+  append(header, encodeSectionHeader('blob.meta', ciCompressedSize + header.length));
+  const headerOffset = ciOffset + ciCompressedSize;
   toc.push(
-    tocRow('blob.meta', tocFlags, sha256(table), ciOffset, stored.bytes.length, table.length),
-    tocRow(
-      'blob.meta.header',
-      TOC_FLAGS.raw,
-      sha256(header),
-      ciOffset + stored.bytes.length,
-      header.length,
-      header.length,
-    ),
+    tocRow('blob.meta', tocFlagOf(table.compressor), table.digest, ciOffset, ciCompressedSize, table.size),
+    tocRow('blob.meta.header', TOC_FLAGS.raw, sha256(header), headerOffset, header.length, header.length),
   );
 
-  const digests = encodeDigests(chunks);
-  toc.push(tocRow('blob.digest', TOC_FLAGS.raw, sha256(digests), position, digests.length, digests.length));
-  append(digests, encodeSectionHeader('blob.digest', digests.length));
+  const digestsOffset = position;
+  const digests = appendPieces({ [Symbol.iterator]: () => digestPieces(chunks) });
+  toc.push(tocRow('blob.digest', TOC_FLAGS.raw, digests.digest, digestsOffset, digests.size, digests.size));
+  append(encodeSectionHeader('blob.digest', digests.size));
 
   const entries = Buffer.concat(toc.map((entry) => tocEntry.encode(entry)));
   const tocHeader = encodeSectionHeader('rafs.blob.toc', entries.length);
   append(entries, tocHeader);
   return {
-    sections,
+    sections: flatten(sections),
     info: {
       blobId: hash.digest().toString('hex'),
       compressor: data.compressor,
@@ -114,10 +115,10 @@ export function finishBlob(data: BlobDataSummary): { sections: Uint8Array[]; inf
       chunks,
       compressedSize: position,
       uncompressedSize,
-      ciCompressor: stored.compressor,
+      ciCompressor: table.compressor,
       ciOffset,
-      ciCompressedSize: stored.bytes.length,
-      ciUncompressedSize: table.length,
+      ciCompressedSize,
+      ciUncompressedSize: table.size,
       tocSize: entries.length + tocHeader.length,
       tocDigest: sha256(Buffer.concat([entries, tocHeader])),
     },
@@ -130,33 +131,67 @@ export function deviceSize(chunks: ChunkTable): number {
   return alignUp(chunks.uncompressedOffset(last) + chunks.uncompressedSize(last), BLOCK_SIZE);
 }
 
-function encodeChunkInfo(chunks: ChunkTable): Uint8Array {
-  const table = new Uint8Array(chunks.count * chunkInfoV1.size);
-  const view = viewOf(table);
-  for (let index = 0; index < chunks.count; index++) {
-    const packed = packChunkInfoV1({
-      compressedOffset: chunks.compressedOffset(index),
-      compressedSize: chunks.compressedSize(index),
-      uncompressedOffset: chunks.uncompressedOffset(index),
-      uncompressedSize: chunks.uncompressedSize(index),
-    });
-    chunkInfoV1.write(view, index * chunkInfoV1.size, packed);
+/** A chunk-info table is compressed in one piece; one of more chunks than this is not: it would be in memory twice. */
+const COMPRESSED_TABLE_CHUNKS_MAX = 2 ** 21;
+const RECORDS_PER_PIECE = 4096;
+
+interface StoredTable {
+  readonly compressor: CompressorName;
+  readonly pieces: Iterable<Uint8Array>;
+  /** Of the table before it is compressed. */
+  readonly digest: Uint8Array;
+  readonly size: number;
+}
+
+/** The chunk-info table, compressed like the chunks are, unless that does not make it smaller. */
+function storeTable(chunks: ChunkTable, compressor: CompressorName): StoredTable {
+  const size = chunks.count * chunkInfoV1.size;
+  const pieces = { [Symbol.iterator]: () => chunkInfoPieces(chunks) };
+  const hash = createHash('sha256');
+  for (const piece of pieces) hash.update(piece);
+  const digest = hash.digest();
+  if (chunks.count > COMPRESSED_TABLE_CHUNKS_MAX) return { compressor: 'none', pieces, digest, size };
+  const bytes = createCompressor(compressor)(Buffer.concat([...pieces]));
+  if (bytes.length >= size) return { compressor: 'none', pieces, digest, size };
+  return { compressor, pieces: [Uint8Array.from(bytes)], digest, size };
+}
+
+function* chunkInfoPieces(chunks: ChunkTable): Generator<Uint8Array, void, void> {
+  for (let first = 0; first < chunks.count; first += RECORDS_PER_PIECE) {
+    const count = Math.min(RECORDS_PER_PIECE, chunks.count - first);
+    const piece = new Uint8Array(count * chunkInfoV1.size);
+    const view = viewOf(piece);
+    for (let index = 0; index < count; index++) {
+      const packed = packChunkInfoV1({
+        compressedOffset: chunks.compressedOffset(first + index),
+        compressedSize: chunks.compressedSize(first + index),
+        uncompressedOffset: chunks.uncompressedOffset(first + index),
+        uncompressedSize: chunks.uncompressedSize(first + index),
+      });
+      chunkInfoV1.write(view, index * chunkInfoV1.size, packed);
+    }
+    yield piece;
   }
-  return table;
 }
 
-/** The chunk-info table is compressed like the chunks are, unless that does not make it smaller. */
-function storeTable(table: Uint8Array, compressor: CompressorName): { compressor: CompressorName; bytes: Uint8Array } {
-  const bytes = createCompressor(compressor)(table);
-  return bytes.length < table.length
-    ? { compressor, bytes: Uint8Array.from(bytes) }
-    : { compressor: 'none', bytes: table };
+function tocFlagOf(compressor: CompressorName): number {
+  return compressor === 'none' ? TOC_FLAGS.raw : compressor === 'lz4' ? TOC_FLAGS.lz4 : TOC_FLAGS.zstd;
 }
 
-function encodeDigests(chunks: ChunkTable): Uint8Array {
-  const digests = new Uint8Array(chunks.count * 32);
-  for (let index = 0; index < chunks.count; index++) digests.set(chunks.digest(index), index * 32);
-  return digests;
+const DIGEST_SIZE = 32;
+const DIGESTS_PER_PIECE = 2048;
+
+function* digestPieces(chunks: ChunkTable): Generator<Uint8Array, void, void> {
+  for (let first = 0; first < chunks.count; first += DIGESTS_PER_PIECE) {
+    const count = Math.min(DIGESTS_PER_PIECE, chunks.count - first);
+    const piece = new Uint8Array(count * DIGEST_SIZE);
+    for (let index = 0; index < count; index++) piece.set(chunks.digest(first + index), index * DIGEST_SIZE);
+    yield piece;
+  }
+}
+
+function* flatten(sections: Iterable<Iterable<Uint8Array>>): Generator<Uint8Array, void, void> {
+  for (const section of sections) yield* section;
 }
 
 function tocRow(

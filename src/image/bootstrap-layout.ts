@@ -1,6 +1,7 @@
 // Where every inode of a tree goes in a bootstrap (builder/src/core/v6.rs, bootstrap.rs). Offsets are first counted as if
 // the inode area began right after one unused block (so that no nid is 0), then moved behind the tables.
 
+import { Column } from '../base/columns.ts';
 import { alignUp } from '../base/units.ts';
 import {
   BLOCK_SIZE,
@@ -28,42 +29,48 @@ export interface Spot {
 const INODE_SIZE = extendedInode.size;
 
 export class BootstrapLayout {
-  /** Nodes in the order they are written; each once, however many names it has. */
-  readonly nodes: Uint32Array;
+  /** Whether any of the nodes has extended attributes. */
+  readonly hasXattrs: boolean;
   /** Names in the tree, the root included. */
   readonly names: number;
   /** Bytes of the inode area, the unused first block included. */
   readonly size: number;
 
   readonly #tree: FileTree;
+  readonly #nodes: Column<Uint32Array>;
+  /** Nodes in the image; each counts once, however many names it has. */
+  readonly nodeCount: number;
   /** By node: its nid within the inode area, 0 for one that is not in the image. */
-  readonly #nids: Uint32Array;
-  readonly #inos: Uint32Array;
-  readonly #nlinks: Uint32Array;
+  readonly #nids: Column<Uint32Array>;
+  readonly #inos: Column<Uint32Array>;
+  readonly #nlinks: Column<Uint32Array>;
   /** Of directories only. */
-  readonly #parents: Uint32Array;
+  readonly #parents: Column<Uint32Array>;
 
   /** Places every inode of the tree below `root`. */
   constructor(tree: FileTree, root: NodeId) {
     this.#tree = tree;
-    this.#nids = new Uint32Array(tree.nodeLimit);
-    this.#inos = new Uint32Array(tree.nodeLimit);
-    this.#nlinks = new Uint32Array(tree.nodeLimit);
-    this.#parents = new Uint32Array(tree.nodeLimit);
-    const nodes = new Uint32Array(tree.nodeLimit);
+    const pool = tree.memory?.columns;
+    this.#nodes = new Column(Uint32Array, pool);
+    this.#nids = new Column(Uint32Array, pool);
+    this.#inos = new Column(Uint32Array, pool);
+    this.#nlinks = new Column(Uint32Array, pool);
+    this.#parents = new Column(Uint32Array, pool);
+    let hasXattrs = false;
     let placed = 0;
     let end = BLOCK_SIZE;
     let names = 1;
     let lastIno = 1;
 
     const put = (node: NodeId, spot: Spot) => {
-      nodes[placed++] = node;
-      this.#nids[node] = spot.offset / SLOT_SIZE;
+      this.#nodes.set(placed++, node);
+      this.#nids.set(node, spot.offset / SLOT_SIZE);
+      hasXattrs ||= tree.xattrArea(node).length > 0;
       end = spot.end;
     };
 
-    this.#inos[root] = 1;
-    this.#parents[root] = root;
+    this.#inos.set(root, 1);
+    this.#parents.set(root, root);
     // An explicit stack: trees can be deeper than the call stack is.
     const pending = [root];
     for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
@@ -75,42 +82,48 @@ export class BootstrapLayout {
         if (name === DOT || name === DOT_DOT) continue;
         const child = tree.nameNode(name);
         names++;
-        if (this.#nids[child] !== 0) {
-          this.#nlinks[child] = this.nlink(child) + 1;
+        if (this.nid(child) !== 0) {
+          this.#nlinks.set(child, this.nlink(child) + 1);
           continue;
         }
-        this.#inos[child] = ++lastIno;
+        this.#inos.set(child, ++lastIno);
         if (tree.isDirectory(child)) {
           nlink++;
-          this.#parents[child] = directory;
+          this.#parents.set(child, directory);
           subdirectories.push(child);
         } else {
-          this.#nlinks[child] = 1;
+          this.#nlinks.set(child, 1);
           put(child, placeLeaf(tree, child, end));
         }
       }
-      this.#nlinks[directory] = nlink;
+      this.#nlinks.set(directory, nlink);
       for (const subdirectory of subdirectories.reverse()) pending.push(subdirectory);
     }
-    this.nodes = nodes.subarray(0, placed);
+    this.nodeCount = placed;
+    this.hasXattrs = hasXattrs;
     this.names = names;
     this.size = end;
   }
 
+  /** In the order they are written. */
+  *nodes(): Iterable<NodeId> {
+    for (let index = 0; index < this.nodeCount; index++) yield this.#nodes.get(index);
+  }
+
   nid(node: NodeId): number {
-    return this.#nids[node] as number;
+    return this.#nids.get(node);
   }
 
   ino(node: NodeId): number {
-    return this.#inos[node] as number;
+    return this.#inos.get(node);
   }
 
   nlink(node: NodeId): number {
-    return this.#nlinks[node] as number;
+    return this.#nlinks.get(node);
   }
 
   parent(directory: NodeId): NodeId {
-    return this.#parents[directory] as number;
+    return this.#parents.get(directory);
   }
 
   /** Of a directory, with the names it has in its entries. */

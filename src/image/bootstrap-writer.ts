@@ -86,13 +86,13 @@ export function planBootstrap(options: BootstrapOptions): PlannedBootstrap {
   const { tree, root, blobs } = options;
   const layout = new BootstrapLayout(tree, root);
   const use = new ChunkUse(tree, blobs);
-  for (const node of layout.nodes) if (tree.kind(node) === 'file') use.addFile(node);
+  for (const node of layout.nodes()) if (tree.kind(node) === 'file') use.addFile(node);
   const tables = planTables(options, layout, use);
   return {
     size: tables.fileSize,
     pieces: writePieces({ options, tree, layout, use, tables }),
     blobs: tables.blobs,
-    inodes: layout.nodes.length,
+    inodes: layout.nodeCount,
     names: layout.names,
   };
 }
@@ -111,7 +111,7 @@ function* writePieces(context: Context): Generator<Uint8Array, void, void> {
   yield* out.reserve(0, tables.metaOffset + BLOCK_SIZE);
   writeSuperblocks(out.view, context);
   writeBlobTable(out.view, options, tables);
-  for (const node of layout.nodes) yield* writeInode(out, node, context);
+  for (const node of layout.nodes()) yield* writeInode(out, node, context);
   let position = tables.chunkTableOffset;
   for (const chunk of use.sortedRecords()) {
     const at = yield* out.reserve(position, chunkRecord.size);
@@ -177,13 +177,12 @@ function writeSuperblocks(view: DataView, { options, tree, layout, tables }: Con
     devtSlotoff: DEVICE_SLOTS_OFFSET / deviceSlot.size,
     dirBlockBits: 0,
   });
-  const hasXattr = layout.nodes.some((node) => tree.xattrArea(node).length > 0);
   const inlinedDigests = blobs.every((blob) => (blob.features & BLOB_FEATURES.inlinedChunkDigest) !== 0);
   extSuperblock.write(view, EXT_SUPERBLOCK_OFFSET, {
     flags:
       BigInt(COMPRESSORS[options.compressor].flag | DIGESTERS[options.digester].flag) |
       SUPER_FLAGS.explicitUidGid |
-      (hasXattr ? SUPER_FLAGS.hasXattr : 0n) |
+      (layout.hasXattrs ? SUPER_FLAGS.hasXattr : 0n) |
       (inlinedDigests ? SUPER_FLAGS.inlinedChunkDigest : 0n) |
       SUPER_FLAGS.encryptionNone,
     blobTableOffset: tables.blobTableOffset,

@@ -1,8 +1,9 @@
-// All chunks of one blob, in columns: an image of 10 GB has 10,000 to 3,000,000 of them, and objects would cost ten times
+// All chunks of one blob, in a table: an image of 10 GB has 10,000 to 3,000,000 of them, and objects would cost ten times
 // the memory. A chunk table says where a range of the blob's *device* (uncompressed, block-aligned) lies in the blob.
 import { assert } from '../base/assert.ts';
-import { ByteArena, Column } from '../base/columns.ts';
+import { Table } from '../base/columns.ts';
 import { CHUNKS_PER_BLOB_MAX } from '../base/limits.ts';
+import type { PagePool } from '../base/page-pool.ts';
 import { BLOCK_SIZE } from '../format/erofs/records.ts';
 
 /** One chunk. Offsets and sizes in bytes. */
@@ -17,6 +18,8 @@ export interface Chunk {
   /** CRC-32C of the uncompressed bytes; 0 when none is recorded. */
   readonly crc32: number;
 }
+
+type Stored = Pick<Chunk, 'compressedOffset' | 'compressedSize' | 'compressed' | 'crc32'>;
 
 /** Several small chunks compressed as one unit: where a chunk lies in the unit's uncompressed bytes. */
 export interface BatchSlice {
@@ -36,37 +39,44 @@ interface AbsentRun {
   readonly rows: number;
 }
 
+/** What a row has, in 32-bit words. */
+const DIGEST = 0;
+const COMPRESSED_OFFSET_LOW = 8;
+/** Upper bits of the offset, and whether the chunk is compressed as the lowest bit. */
+const COMPRESSED_OFFSET_HIGH = 9;
+const COMPRESSED_SIZE = 10;
+const UNCOMPRESSED_BLOCK = 11;
+const UNCOMPRESSED_SIZE = 12;
+const CRC32 = 13;
+const ROW_WORDS = 14;
+
 export class ChunkTable {
   #count = 0;
-  /** Chunks that are present; each has a row of the columns. */
+  /** Chunks that are present; each has a row of the table. */
   #rows = 0;
   readonly #absent: AbsentRun[] = [];
-  readonly #compressedOffset = new Column(Float64Array);
-  readonly #compressedSize = new Column(Uint32Array);
-  readonly #uncompressedOffset = new Column(Float64Array);
-  readonly #uncompressedSize = new Column(Uint32Array);
-  readonly #compressed = new Column(Uint8Array);
-  readonly #crc32 = new Column(Uint32Array);
-  readonly #digests = new ByteArena();
+  readonly #table: Table;
   readonly #batches = new Map<number, BatchSlice>();
+
+  /** With a pool, of column pages, the memory is the pool's. */
+  constructor(pool?: PagePool) {
+    this.#table = new Table(ROW_WORDS, pool);
+  }
 
   get count(): number {
     return this.#count;
   }
 
-  /** Appends a chunk and returns its index. The digest is copied; `batch` only where the chunk shares a unit. */
+  /** Appends a chunk and returns its index; an offset that is not on a block, which only a broken image has, is rounded down. The digest is copied; `batch` only where the chunk shares a unit. */
   add(chunk: Chunk, digest: Uint8Array, batch?: BatchSlice): number {
     const index = this.#count;
     const row = this.#rows;
     assert(index < CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
     assert(digest.length === DIGEST_SIZE, 'a chunk digest has 32 bytes');
-    this.#compressedOffset.set(row, chunk.compressedOffset);
-    this.#compressedSize.set(row, chunk.compressedSize);
-    this.#uncompressedOffset.set(row, chunk.uncompressedOffset);
-    this.#uncompressedSize.set(row, chunk.uncompressedSize);
-    this.#compressed.set(row, chunk.compressed ? 1 : 0);
-    this.#crc32.set(row, chunk.crc32);
-    this.#digests.view(this.#digests.reserve(DIGEST_SIZE), DIGEST_SIZE).set(digest);
+    this.#table.setBytes(row, DIGEST, digest);
+    this.#table.set(row, UNCOMPRESSED_BLOCK, chunk.uncompressedOffset / BLOCK_SIZE);
+    this.#table.set(row, UNCOMPRESSED_SIZE, chunk.uncompressedSize);
+    this.#store(row, chunk);
     if (batch) this.#batches.set(index, batch);
     this.#rows++;
     this.#count++;
@@ -90,54 +100,63 @@ export class ChunkTable {
 
   compressedOffset(index: number): number {
     const row = this.#row(index);
-    return row === undefined ? 0 : this.#compressedOffset.get(row);
+    if (row === undefined) return 0;
+    const high = this.#table.get(row, COMPRESSED_OFFSET_HIGH) >>> 1;
+    return high * 2 ** 32 + this.#table.get(row, COMPRESSED_OFFSET_LOW);
   }
   compressedSize(index: number): number {
-    const row = this.#row(index);
-    return row === undefined ? 0 : this.#compressedSize.get(row);
+    return this.#word(index, COMPRESSED_SIZE);
   }
   uncompressedOffset(index: number): number {
     const row = this.#row(index);
-    if (row !== undefined) return this.#uncompressedOffset.get(row);
+    if (row !== undefined) return this.#table.get(row, UNCOMPRESSED_BLOCK) * BLOCK_SIZE;
     const { first, uncompressedOffset } = this.#runBefore(index) as AbsentRun;
     return uncompressedOffset + (index - first) * BLOCK_SIZE;
   }
   /** 0 for a chunk that is not present, and only then. */
   uncompressedSize(index: number): number {
-    const row = this.#row(index);
-    return row === undefined ? 0 : this.#uncompressedSize.get(row);
+    return this.#word(index, UNCOMPRESSED_SIZE);
   }
   compressed(index: number): boolean {
-    const row = this.#row(index);
-    return row !== undefined && this.#compressed.get(row) === 1;
+    return (this.#word(index, COMPRESSED_OFFSET_HIGH) & 1) === 1;
   }
   crc32(index: number): number {
-    const row = this.#row(index);
-    return row === undefined ? 0 : this.#crc32.get(row);
+    return this.#word(index, CRC32);
   }
   batch(index: number): BatchSlice | undefined {
     return this.#batches.get(index);
   }
-  /** A view of the chunk's 32 digest bytes, zeros when it is not present; do not keep it across `add`. */
+  /** A view of the chunk's 32 digest bytes, zeros when it is not present; do not keep it. */
   digest(index: number): Uint8Array {
     const row = this.#row(index);
-    return row === undefined ? NO_DIGEST : this.#digests.view(row * DIGEST_SIZE, DIGEST_SIZE);
+    return row === undefined ? NO_DIGEST : this.#table.bytes(row, DIGEST, DIGEST_SIZE);
   }
 
   /** Fills in where a chunk was stored, for writers that learn it after `add`. */
-  setStored(index: number, stored: Pick<Chunk, 'compressedOffset' | 'compressedSize' | 'compressed' | 'crc32'>): void {
+  setStored(index: number, stored: Stored): void {
     const row = this.#row(index);
     assert(row !== undefined, 'the chunk is present');
-    this.#compressedOffset.set(row, stored.compressedOffset);
-    this.#compressedSize.set(row, stored.compressedSize);
-    this.#compressed.set(row, stored.compressed ? 1 : 0);
-    this.#crc32.set(row, stored.crc32);
+    this.#store(row, stored);
   }
 
   /** The chunk that holds device offset `offset`, or undefined past the end. Padding belongs to the chunk before it. */
   indexAt(offset: number): number | undefined {
     const after = firstAbove(this.#count, (index) => this.uncompressedOffset(index) > offset);
     return after === 0 ? undefined : after - 1;
+  }
+
+  #store(row: number, { compressedOffset, compressedSize, compressed, crc32 }: Stored): void {
+    const high = Math.floor(compressedOffset / 2 ** 32);
+    this.#table.set(row, COMPRESSED_OFFSET_LOW, compressedOffset);
+    this.#table.set(row, COMPRESSED_OFFSET_HIGH, high * 2 + (compressed ? 1 : 0));
+    this.#table.set(row, COMPRESSED_SIZE, compressedSize);
+    this.#table.set(row, CRC32, crc32);
+  }
+
+  /** A word of the chunk's row; 0 when it is absent. */
+  #word(index: number, word: number): number {
+    const row = this.#row(index);
+    return row === undefined ? 0 : this.#table.get(row, word);
   }
 
   /** The row of a chunk; undefined when it is absent. */

@@ -2,6 +2,7 @@
 // blobs are pure functions of their layers, so deduplication across layers happens here, by reference. Here all chunks of
 // all blobs are counted through: a chunk's number is its index plus the chunks of the blobs before.
 import { assert } from '../base/assert.ts';
+import { Column } from '../base/columns.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
 import { CHUNK_FLAGS, type ChunkRecord } from '../format/rafs/records.ts';
 import type { BlobInfo } from './blob-info.ts';
@@ -22,9 +23,10 @@ export class ChunkUse {
   /** The number of each blob's first chunk. */
   readonly #firsts: readonly number[];
   /** By its number, the number of the first chunk that has the same bytes. */
-  readonly #canonical: Uint32Array;
+  readonly #canonical: Column<Uint32Array>;
   /** By its number, one more than a chunk's position in the first file that used it; 0 for one that no file uses. */
-  readonly #firstPosition: Uint32Array;
+  readonly #firstPosition: Column<Uint32Array>;
+  readonly #count: number;
   #usedChunks = 0;
   #written: { readonly indexes: readonly number[]; readonly blobs: readonly BlobInfo[] } | undefined;
 
@@ -37,19 +39,26 @@ export class ChunkUse {
       count += blob?.chunks.count ?? 0;
       return first;
     });
-    this.#firstPosition = new Uint32Array(count);
-    this.#canonical = new Uint32Array(count);
-    const byContent = new ChunkIndex({
-      digest: (number) => this.#digest(number),
-      hasContent: (number, digest, size) =>
-        this.#size(number) === size && Buffer.compare(this.#digest(number), digest) === 0,
-    });
+    this.#count = count;
+    const pool = tree.memory?.columns;
+    this.#firstPosition = new Column(Uint32Array, pool);
+    this.#canonical = new Column(Uint32Array, pool);
+    const byContent = new ChunkIndex(
+      {
+        digest: (number) => this.#digest(number),
+        hasContent: (number, digest, size) =>
+          this.#size(number) === size && Buffer.compare(this.#digest(number), digest) === 0,
+      },
+      pool,
+    );
+    const digest = new Uint8Array(DIGEST_SIZE);
     for (let number = 0; number < count; number++) {
-      const digest = this.#digest(number);
+      digest.set(this.#digest(number));
       const first = byContent.find(digest, this.#size(number));
       if (first === undefined) byContent.add(digest, number);
-      this.#canonical[number] = first ?? number;
+      this.#canonical.set(number, first ?? number);
     }
+    byContent.release();
   }
 
   /** Counts the chunks of a file of the tree. All files come before the first question below. */
@@ -57,8 +66,8 @@ export class ChunkUse {
     const count = this.#tree.chunkCount(file);
     for (let position = 0; position < count; position++) {
       const number = this.#numberOf(this.#tree.chunk(file, position));
-      if (this.#firstPosition[number] !== 0) continue;
-      this.#firstPosition[number] = position + 1;
+      if (this.#firstPosition.get(number) !== 0) continue;
+      this.#firstPosition.set(number, position + 1);
       this.#usedChunks++;
     }
   }
@@ -103,7 +112,7 @@ export class ChunkUse {
         uncompressedSize: chunks.uncompressedSize(index),
         compressedOffset: chunks.compressedOffset(index),
         uncompressedOffset: chunks.uncompressedOffset(index),
-        fileOffset: ((this.#firstPosition[number] as number) - 1) * this.#tree.chunkSize,
+        fileOffset: (this.#firstPosition.get(number) - 1) * this.#tree.chunkSize,
         index,
         crc32,
       };
@@ -112,7 +121,7 @@ export class ChunkUse {
 
   #numberOf(ref: ChunkRef): number {
     const number = (this.#firsts[blobIndexOf(ref)] as number) + chunkIndexOf(ref);
-    return this.#canonical[number] as number;
+    return this.#canonical.get(number);
   }
 
   #at(number: number): { blob: BlobInfo; blobIndex: number; chunkIndex: number } {
@@ -138,7 +147,7 @@ export class ChunkUse {
   }
 
   /** Used chunks by digest, then number: first dealt out by the beginning of their digests, then sorted in small groups. */
-  #sortedNumbers(): Uint32Array {
+  *#sortedNumbers(): Iterable<number> {
     const groupOf = (number: number) => {
       const digest = this.#digest(number);
       return ((digest[0] as number) << 8) | (digest[1] as number);
@@ -152,39 +161,47 @@ export class ChunkUse {
       ends[group] = (ends[group] as number) + (ends[group - 1] as number);
     }
     const starts = Uint32Array.from(ends, (_, group) => (group === 0 ? 0 : (ends[group - 1] as number)));
-    const numbers = new Uint32Array(this.#usedChunks);
+    const numbers = new Column(Uint32Array, this.#tree.memory?.columns);
     const next = starts.slice();
     for (const number of this.#usedNumbers()) {
       const group = groupOf(number);
       const at = next[group] as number;
-      numbers[at] = number;
+      numbers.set(at, number);
       next[group] = at + 1;
     }
     const compare = (a: number, b: number) => Buffer.compare(this.#digest(a), this.#digest(b)) || a - b;
     for (let group = 0; group < GROUPS; group++) {
-      const [start, end] = [starts[group] as number, ends[group] as number];
-      if (end - start > 1) numbers.subarray(start, end).sort(compare);
+      const start = starts[group] as number;
+      const size = (ends[group] as number) - start;
+      if (size > 0) yield* Uint32Array.from({ length: size }, (_, index) => numbers.get(start + index)).sort(compare);
     }
-    return numbers;
+    numbers.release();
   }
 
   *#usedNumbers(): Iterable<number> {
-    for (const [number, position] of this.#firstPosition.entries()) if (position !== 0) yield number;
+    for (let number = 0; number < this.#count; number++) if (this.#firstPosition.get(number) !== 0) yield number;
   }
 
   #used(): { readonly indexes: readonly number[]; readonly blobs: readonly BlobInfo[] } {
     if (!this.#written) {
       const blobs: BlobInfo[] = [];
       const indexes = this.#blobs.map((blob, index) => {
-        const first = this.#firsts[index] as number;
-        const positions = this.#firstPosition.subarray(first, first + (blob?.chunks.count ?? 0));
-        return blob && positions.some((position) => position !== 0) ? blobs.push(blob) - 1 : -1;
+        return blob && this.#isUsed(index, blob) ? blobs.push(blob) - 1 : -1;
       });
       this.#written = { indexes, blobs };
     }
     return this.#written;
   }
+
+  #isUsed(blobIndex: number, { chunks }: BlobInfo): boolean {
+    const first = this.#firsts[blobIndex] as number;
+    for (let number = first; number < first + chunks.count; number++) {
+      if (this.#firstPosition.get(number) !== 0) return true;
+    }
+    return false;
+  }
 }
 
+const DIGEST_SIZE = 32;
 /** As many as two bytes tell apart. */
 const GROUPS = 2 ** 16;

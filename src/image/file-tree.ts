@@ -6,6 +6,7 @@ import { ByteArena, Column } from '../base/columns.ts';
 import { NameTable } from './name-table.ts';
 import { OwnerStore } from './owner-store.ts';
 import { type Attributes, type ChunkRef, IMPLIED_DIRECTORY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
+import type { TreeMemory } from './tree-memory.ts';
 import { XattrStore } from './xattr-area.ts';
 
 /** A node of a FileTree; never 0. */
@@ -32,25 +33,39 @@ const OPAQUE = 2;
 
 /** Holds the nodes of all layers of an image: laying one over another moves names, and copies nothing. */
 export class FileTree {
+  /** Where what belongs to the tree is kept; undefined for memory without a bound. */
+  readonly memory: TreeMemory | undefined;
   readonly #chunkSize: number;
-  readonly #arena = new ByteArena();
-  readonly #names = new NameTable(this.#arena);
-  readonly #owners = new OwnerStore(new XattrStore(this.#arena));
-  readonly #owner = new Column(Uint32Array);
-  readonly #mtimeSec = new Column(Float64Array);
-  readonly #mtimeNsec = new Column(Uint32Array);
+  readonly #arena: ByteArena;
+  readonly #names: NameTable;
+  readonly #owners: OwnerStore;
+  readonly #owner: Column<Uint32Array>;
+  readonly #mtimeSec: Column<Float64Array>;
+  readonly #mtimeNsec: Column<Uint32Array>;
   /** Bytes of a file or of a link's target; of a directory, the node that has its whiteouts as names. */
-  readonly #size = new Column(Float64Array);
+  readonly #size: Column<Float64Array>;
   /** Of a file its chunk, or where its chunks start when it has several; of a link where its target is, of a device its number, of a directory its last name. */
-  readonly #detail = new Column(Uint32Array);
-  readonly #marks = new Column(Uint8Array);
-  readonly #chunks = new Column(Uint32Array);
+  readonly #detail: Column<Uint32Array>;
+  readonly #marks: Column<Uint8Array>;
+  readonly #chunks: Column<Uint32Array>;
   #nodeCount = 0;
   #chunkCount = 0;
 
-  /** `chunkSize` in bytes: a file has one chunk for each. */
-  constructor(chunkSize: number) {
+  /** `chunkSize` in bytes: a file has one chunk for each. What the tree has is in `memory`, where that is given. */
+  constructor(chunkSize: number, memory?: TreeMemory) {
     this.#chunkSize = chunkSize;
+    this.memory = memory;
+    const pool = memory?.columns;
+    this.#arena = new ByteArena(memory?.runs);
+    this.#names = new NameTable(this.#arena, pool);
+    this.#owners = new OwnerStore(new XattrStore(this.#arena, pool), pool);
+    this.#owner = new Column(Uint32Array, pool);
+    this.#mtimeSec = new Column(Float64Array, pool);
+    this.#mtimeNsec = new Column(Uint32Array, pool);
+    this.#size = new Column(Float64Array, pool);
+    this.#detail = new Column(Uint32Array, pool);
+    this.#marks = new Column(Uint8Array, pool);
+    this.#chunks = new Column(Uint32Array, pool);
     const dots = [this.#names.add(0, '.'), this.#names.add(0, '..')];
     assert(dots[0] === DOT && dots[1] === DOT_DOT, 'the dots are the first names');
   }

@@ -3,39 +3,48 @@
 import { randomInt } from 'node:crypto';
 import type { ByteString } from '../base/bytes.ts';
 import { ARENA_RUN_MAX, type ByteArena, Column } from '../base/columns.ts';
+import type { PagePool } from '../base/page-pool.ts';
 
 const SLOTS_INITIAL = 64;
 
 /** Names are numbered from 1 and never go away; one whose node is 0 is not in its directory at present. */
 export class NameTable {
   readonly #arena: ByteArena;
+  readonly #pool: PagePool | undefined;
   /** Where the name is in the arena: its length in one byte, then its bytes. */
-  readonly #text = new Column(Uint32Array);
-  readonly #directory = new Column(Uint32Array);
-  readonly #node = new Column(Uint32Array);
-  readonly #next = new Column(Uint32Array);
+  readonly #text: Column<Uint32Array>;
+  readonly #directory: Column<Uint32Array>;
+  readonly #node: Column<Uint32Array>;
+  readonly #next: Column<Uint32Array>;
   /** Open addressing, at most three quarters full; 0 is an empty slot. */
-  #slots = new Uint32Array(SLOTS_INITIAL);
+  #slots: Column<Uint32Array>;
+  #slotCount = SLOTS_INITIAL;
   #count = 0;
   /** Names come from outside: nobody shall know which ones share a slot. */
   readonly #seed = randomInt(2 ** 32);
 
-  constructor(arena: ByteArena) {
+  constructor(arena: ByteArena, pool?: PagePool) {
     this.#arena = arena;
+    this.#pool = pool;
+    this.#text = new Column(Uint32Array, pool);
+    this.#directory = new Column(Uint32Array, pool);
+    this.#node = new Column(Uint32Array, pool);
+    this.#next = new Column(Uint32Array, pool);
+    this.#slots = new Column(Uint32Array, pool);
   }
 
   /** The number of `name` in `directory`; 0 when it was never added. */
   find(directory: number, name: ByteString): number {
-    const mask = this.#slots.length - 1;
+    const mask = this.#slotCount - 1;
     for (let slot = this.#hash(directory, name) & mask; ; slot = (slot + 1) & mask) {
-      const found = this.#slots[slot] as number;
+      const found = this.#slots.get(slot);
       if (found === 0 || (this.#directory.get(found) === directory && this.#is(found, name))) return found;
     }
   }
 
   /** Adds a name that `find` did not find. */
   add(directory: number, name: ByteString): number {
-    if ((this.#count + 1) * 4 > this.#slots.length * 3) this.#grow();
+    if ((this.#count + 1) * 4 > this.#slotCount * 3) this.#grow();
     const id = ++this.#count;
     const text = this.#arena.reserve(1 + name.length);
     const page = this.#arena.page(text);
@@ -117,14 +126,16 @@ export class NameTable {
   }
 
   #insert(id: number, hash: number): void {
-    const mask = this.#slots.length - 1;
+    const mask = this.#slotCount - 1;
     let slot = hash & mask;
-    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
-    this.#slots[slot] = id;
+    while (this.#slots.get(slot) !== 0) slot = (slot + 1) & mask;
+    this.#slots.set(slot, id);
   }
 
   #grow(): void {
-    this.#slots = new Uint32Array(this.#slots.length * 2);
+    this.#slots.release();
+    this.#slots = new Column(Uint32Array, this.#pool);
+    this.#slotCount *= 2;
     for (let id = 1; id <= this.#count; id++) this.#insert(id, this.#hash(this.#directory.get(id), this.text(id)));
   }
 }

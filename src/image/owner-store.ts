@@ -1,5 +1,6 @@
 // Mode, owners and extended attributes of nodes: an image has few different sets of them, on very many files.
 import { Column } from '../base/columns.ts';
+import type { PagePool } from '../base/page-pool.ts';
 import type { Attributes } from './tree.ts';
 import type { XattrStore } from './xattr-area.ts';
 
@@ -8,16 +9,20 @@ const RECENT = 4096;
 
 export class OwnerStore {
   readonly #xattrStore: XattrStore;
-  readonly #mode = new Column(Uint16Array);
-  readonly #uid = new Column(Uint32Array);
-  readonly #gid = new Column(Uint32Array);
-  readonly #xattrs = new Column(Uint32Array);
+  readonly #mode: Column<Uint16Array>;
+  readonly #uid: Column<Uint32Array>;
+  readonly #gid: Column<Uint32Array>;
+  readonly #xattrs: Column<Uint32Array>;
   /** By a hash of the set, the last such set; 0 for none. */
   readonly #recent = new Uint32Array(RECENT);
   #count = 0;
 
-  constructor(xattrStore: XattrStore) {
+  constructor(xattrStore: XattrStore, pool?: PagePool) {
     this.#xattrStore = xattrStore;
+    this.#mode = new Column(Uint16Array, pool);
+    this.#uid = new Column(Uint32Array, pool);
+    this.#gid = new Column(Uint32Array, pool);
+    this.#xattrs = new Column(Uint32Array, pool);
   }
 
   /** The number of a set, never 0. @throws NaiadError LIMIT_EXCEEDED */

@@ -2,6 +2,7 @@
 import { assert } from '../base/assert.ts';
 import { type ByteString, compareBytes, stringToBytes } from '../base/bytes.ts';
 import { type ByteArena, Column } from '../base/columns.ts';
+import type { PagePool } from '../base/page-pool.ts';
 import { alignUp } from '../base/units.ts';
 import { splitXattrName, xattrEntry, xattrHeader } from '../format/erofs/records.ts';
 import { viewOf } from '../format/record.ts';
@@ -42,13 +43,15 @@ const NO_AREA = new Uint8Array();
 /** Keeps the areas of a tree's nodes, those that recur once. */
 export class XattrStore {
   readonly #arena: ByteArena;
-  readonly #at = new Column(Uint32Array);
-  readonly #size = new Column(Uint32Array);
+  readonly #at: Column<Uint32Array>;
+  readonly #size: Column<Uint32Array>;
   readonly #shared = new Map<ByteString, number>();
   #count = 0;
 
-  constructor(arena: ByteArena) {
+  constructor(arena: ByteArena, pool?: PagePool) {
     this.#arena = arena;
+    this.#at = new Column(Uint32Array, pool);
+    this.#size = new Column(Uint32Array, pool);
   }
 
   /** A number for the area of `xattrs`; 0 for none. @throws NaiadError LIMIT_EXCEEDED */

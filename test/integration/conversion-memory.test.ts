@@ -15,7 +15,7 @@ import { naiadHome } from '../support/naiad.ts';
 import { member } from '../support/tar-bytes.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
-/** What the documentation promises for images of up to 300,000 files, whatever their size. */
+/** What the documentation promises, whatever the image has. */
 const PEAK_MEMORY_MAX = 256 * MiB;
 const FILES = Number(process.env.NAIAD_TEST_MEMORY_FILES ?? 150_000);
 const FILES_PER_DIRECTORY = 50;
