@@ -146,3 +146,18 @@ test(
     assert.match(refused.stderr, /is no report of naiad bench coldstart/);
   },
 );
+
+test('bench report: the page of several has no complaint either, and a plot of all against full pulls', {
+  ...every(needs, chromium()),
+}, async () => {
+  const html = join(directory.path, 'several.html');
+  await runTool(process.execPath, [NAIAD, 'bench', 'report', '--html', html, output, output]);
+  await withPage(pathToFileURL(html).href, async ({ complaints, evaluate }) => {
+    assert.deepEqual(complaints, []);
+    const dots = await evaluate<number>("document.querySelectorAll('#plot-overview [aria-label=dot] circle').length");
+    assert.equal(dots, 2 * 3, 'every way but the full pull, of each report');
+    // Nothing but tables and plots may be wider than the page, and those scroll.
+    const over = await evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+    assert.equal(over, 0);
+  });
+});

@@ -35,6 +35,12 @@ export function machineText({ machine, registry, naiad }: ColdstartReport): stri
   return `naiad ${naiad}; ${cores} cores (${cpu}), ${memory}, Linux ${kernel}, Node ${node}, ${runtime}, ${registry}`;
 }
 
+/** As a shell takes it. */
+export function commandText({ command }: Pick<ColdstartReport, 'command'>): string {
+  const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+  return ['naiad', ...command.map(quoted)].join(' ');
+}
+
 /** How the limit comes about. */
 export function limitText({ limit, link }: Pick<ColdstartReport, 'limit' | 'link'>): string {
   const { metadataSeconds, hotBytes, hotSeconds, localSeconds } = limit;

@@ -9,7 +9,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-to
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .3rem .6rem; white-space: nowrap; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-th:first-child, td.text { text-align: left; } td.text { overflow-wrap: anywhere; white-space: normal; min-width: 14rem; } thead th, .wrapped td { white-space: normal; vertical-align: bottom; } td small { display: block; color: var(--soft); }
+th:first-child, td.text { text-align: left; } td.text { overflow-wrap: anywhere; white-space: normal; min-width: 14rem; } thead th { white-space: normal; vertical-align: bottom; } .wrapped td { white-space: normal; } td small { display: block; color: var(--soft); }
 .wide, figure > div { overflow-x: auto; } a { color: inherit; }
 figure { margin: 1.5rem 0; break-inside: avoid; } figcaption { color: var(--soft); } svg { max-width: 100%; height: auto; }
 .missed { color: var(--bad); } .met { color: var(--good); }

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { imageName, imageText, limitText, linkText, machineText, shown, wayText } from './figures-text.ts';
+import { commandText, imageName, imageText, limitText, linkText, machineText, shown, wayText } from './figures-text.ts';
 import { plotScript } from './page-plots.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { type ColdstartReport, FIGURES, type Figure, type Summary, type Unit } from './report.ts';
@@ -95,13 +95,13 @@ function tableOf(head: readonly string[], rows: readonly string[]): string {
 }
 
 function section(report: ColdstartReport, index: number): string {
-  const { created, command, ready, containers, rounds, pageCache } = report;
+  const { created, ready, containers, rounds, pageCache } = report;
   const facts: [string, string][] = [
     ['image', imageText(report)],
     ['link', linkText(report.link)],
     ['machine', machineText(report)],
     ['measured', `${created}, ${rounds} rounds, ${containers} at once, ready: ${ready}, page cache ${pageCache}`],
-    ['command', `naiad ${command.join(' ')}`],
+    ['command', commandText(report)],
     ['limit', limitText(report)],
   ];
   return [

@@ -1,5 +1,5 @@
 // A page of this project's documentation out of reports: every figure and every verdict on it is from their runs. Pure.
-import { imageName, imageText, limitText, linkText, machineText } from './figures-text.ts';
+import { commandText, imageName, imageText, limitText, linkText, machineText } from './figures-text.ts';
 import type { ColdstartReport } from './report.ts';
 import { costTable, phasesTable, readyTable, stallLines, type TextTable } from './report-text.ts';
 import { TARGET_KINDS } from './targets.ts';
@@ -72,7 +72,7 @@ function listed(lines: readonly string[]): string[] {
 }
 
 function section(report: ColdstartReport): string[] {
-  const { created, rounds, containers, ready, command, refused } = report;
+  const { created, rounds, containers, ready, refused } = report;
   const stalls = stallLines(report);
   return [
     '',
@@ -80,7 +80,7 @@ function section(report: ColdstartReport): string[] {
     '',
     `${imageText(report)}. Link: ${linkText(report.link)}. ${rounds} rounds, ${containers} at once, ready: \`${ready}\`, ${created}.`,
     `Limit: ${limitText(report)}.`,
-    `Command: \`naiad ${command.join(' ')}\`.`,
+    `Command: \`${commandText(report)}\`.`,
     '',
     ...[readyTable, phasesTable, costTable].flatMap((tableOf) => [...markdown(tableOf(report)), '']),
     ...(stalls.length > 0 ? ['```', ...stalls, '```'] : []),

@@ -48,7 +48,12 @@ const OUTCOME: ColdstartOutcome = {
 };
 
 const CONTEXT: ReportContext = {
-  ...{ created: '2026-01-02T03:04:05Z', command: ['bench'], link: parseLink('100mbit,20ms'), ready: 'exit' },
+  ...{
+    created: '2026-01-02T03:04:05Z',
+    command: ['bench', '--ready', "log:it's up", 'a&b'],
+    link: parseLink('100mbit,20ms'),
+    ready: 'exit',
+  },
   ...{ containers: 1, rounds: 3, pageCache: 'dropped' },
 };
 const REPORT = reportOf(OUTCOME, CONTEXT);
@@ -174,5 +179,6 @@ test('coldstart results: the page in Markdown has every way, each target with it
     page,
     /missed, and by what\n\n- .*optimized takes at most 1\.15 × the limit: no, 1\.46 ×; 0\.950 s over/,
   );
+  assert.ok(page.includes("Command: `naiad bench --ready 'log:it'\\''s up' 'a&b'`."), 'as a shell takes it');
   assert.match(page, /\[The same with plots\]\(x\.html\).*\n\[Every run as JSON\]\(x\.json\)/);
 });
