@@ -17,6 +17,8 @@ export interface BlobStream {
   /** Says that bytes of it were wrong. True when the next attempt goes elsewhere because of that; left out where all come from one
    *  place. */
   distrust?(): boolean;
+  /** Of one that was asked for before it was opened: how long the answer took, and the bytes that are here already. */
+  readonly early?: { readonly answerMs: number; readonly bytes: number };
 }
 
 /** How a range is wanted, for sources that can be asked in more than one way. */

@@ -308,9 +308,9 @@ export class FetchScheduler {
         this.#unreachable.add(listener);
         return () => this.#unreachable.delete(listener);
       },
-      onBytes: (count) => {
+      onBytes: (count, { isHeld }) => {
         this.counters[running.priority].bytes += count;
-        this.link.arrived(count);
+        if (!isHeld) this.link.arrived(count);
       },
       onEvent: (event) => {
         this.counters[event]++;

@@ -38,7 +38,8 @@ export interface TransferHost {
   extra(unit: FetchUnit): void;
   onRequest(): void;
   onAnswer(delayMs: number): void;
-  onBytes(count: number): void;
+  /** `isHeld`: they came earlier, and say nothing of the line. */
+  onBytes(count: number, how: { readonly isHeld: boolean }): void;
   onEvent(event: 'stalls' | 'hedges' | 'retries' | 'wholeBlobs' | 'badUnits'): void;
   /** True while nobody waits for what it brings. */
   isBackground(): boolean;
@@ -208,7 +209,7 @@ export class Transfer {
     this.#host.onRequest();
     const askedMs = performance.now();
     const stream = await openStream(reader, range, signal, { background: this.#host.isBackground(), fromOrigin });
-    this.#host.onAnswer(performance.now() - askedMs);
+    this.#host.onAnswer(stream.early?.answerMs ?? performance.now() - askedMs);
     const whole = stream.offset < range.offset;
     if (whole) {
       this.#host.onEvent('wholeBlobs');
@@ -239,9 +240,11 @@ export class Transfer {
     let position = stream.offset;
     let next = 0;
     let unfinished: Uint8Array | undefined;
+    let held = stream.early?.bytes ?? 0;
     for await (const piece of stream.pieces) {
       this.#received += piece.length;
-      this.#host.onBytes(piece.length);
+      this.#host.onBytes(piece.length, { isHeld: held > 0 });
+      held -= piece.length;
       const end = position + piece.length;
       while (next < jobs.length) {
         const job = jobs[next] as TransferJob;

@@ -163,6 +163,13 @@ export const PREFETCH_FILES_MAX = 1_000_000;
 export const FILL_SHARE_MIN = 0.5;
 /** Images of at most this size, unpacked, are fetched whole for a container: asking chunk by chunk would take longer. */
 export const FILL_SMALL_MAX = 16 * MiB;
+/** Bytes of a blob that are held before anybody knows what they are. */
+export const EARLY_HELD_MAX = 16 * MiB;
+/** Blobs that are asked for before the bootstrap is here, and the stored bytes of an image of which all are. */
+export const EARLY_BLOBS_MAX = 8;
+export const EARLY_IMAGE_SIZE_MAX = 1 * MiB;
+/** With so little of the bootstrap to come, what is asked for now arrives behind it. */
+export const BOOTSTRAP_REST = 512 * KiB;
 /** How often that is looked at. */
 export const FILL_WATCH_MS = 1000;
 /** Without expiry in a signed address, it is used again for so long. */

@@ -103,16 +103,15 @@ export class ImageFs implements AsyncDisposable {
     const backend = newReadCounters();
     const onRead: OnRead = (seconds, bytes) => options.observer?.fetched(seconds, bytes);
     const readerOf = (blobId: string) => timed(counted(options.readerOf(blobId), backend), onRead);
-    const pooled: PooledCache[] = [];
-    try {
-      for (const device of await pool.devices(bootstrap, readerOf, options.signal)) {
-        pooled.push(await pool.open({ directory, device, reader: readerOf(device.blobId), host: options.host }));
-      }
-    } catch (error) {
-      await Promise.all(pooled.map((opened) => opened[Symbol.asyncDispose]()));
-      throw error;
-    }
-    return new ImageFs(options, pooled, backend);
+    const devices = await pool.devices(bootstrap, readerOf, options.signal);
+    const opening = await Promise.allSettled(
+      devices.map((device) => pool.open({ directory, device, reader: readerOf(device.blobId), host: options.host })),
+    );
+    const pooled = opening.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const failed = opening.find((one) => one.status === 'rejected');
+    if (!failed) return new ImageFs(options, pooled, backend);
+    await Promise.all(pooled.map((opened) => opened[Symbol.asyncDispose]()));
+    throw failed.reason;
   }
 
   /** A snapshot. */

@@ -23,6 +23,7 @@ import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
 import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
+import { EarlyBlobs } from './early-blobs.ts';
 import { monotonicMs } from './first-touches.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
 import { imageOptions } from './image-options.ts';
@@ -74,6 +75,7 @@ export class ServedMount {
   #metadata: Disposable | undefined;
   #fill: BackgroundFill | undefined;
   readonly #traceLookup: TraceLookup;
+  readonly #early: EarlyBlobs;
   #traceUse: Promise<TraceUse> = Promise.resolve({});
   #driverMount: DriverMount | undefined;
   #spool: Spool | undefined;
@@ -94,6 +96,7 @@ export class ServedMount {
     this.#request = request;
     this.#traceLookup = new TraceLookup(request);
     this.#context = context;
+    this.#early = new EarlyBlobs(cacheDir(request.cache), { wholeIfSmall: request.owner !== undefined });
     this.#record = {
       version: 1,
       id: mountIdOf(mountpoint),
@@ -133,6 +136,7 @@ export class ServedMount {
     await this.#mountOnTop();
     throwIfAborted(signal);
     await this.#prepareHandover();
+    this.#early[Symbol.dispose](); // What the fill did not open until here, others have fetched.
     this.#readyMs = monotonicMs();
     this.#mountedMs = performance.now() - this.#beganMs;
     this.#update({ ready: true });
@@ -221,13 +225,16 @@ export class ServedMount {
         this.#traceLookup.begin({ source, manifestDigest });
         this.#times.resolvedMs = performance.now() - this.#beganMs;
       },
+      onLineFree: (source, manifest) => {
+        if (this.#request.prefetch !== 'none') this.#early.begin(source, manifest);
+      },
       keptFirst,
       ...imageOptions(this.#request, cache, this.#context),
     });
     this.#image = image;
     this.#times.bootstrapMs = performance.now() - this.#beganMs;
     this.#metadata = holdFiles(metadataDigests(image).map((digest) => join(metadataDir(cache), digest)));
-    const readerOf = (blobId: string) => image.blobReader(blobId);
+    const readerOf = (blobId: string) => this.#early.of(blobId, image.blobReader(blobId));
     const { pool, observer } = this.#context;
     const { bootstrap } = image;
     this.#fs = await ImageFs.open({
@@ -375,6 +382,7 @@ export class ServedMount {
   }
 
   async #endFill(): Promise<void> {
+    this.#early[Symbol.dispose]();
     await this.#traceLookup[Symbol.asyncDispose]();
     await this.#fill?.[Symbol.asyncDispose]();
   }

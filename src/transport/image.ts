@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { extract } from 'tar-stream';
 import type { BlobReader } from '../backend/blob-reader.ts';
 import { NaiadError } from '../base/errors.ts';
-import { BOOTSTRAP_LAYER_SIZE_MAX, BOOTSTRAP_SIZE_MAX } from '../base/limits.ts';
+import { BOOTSTRAP_LAYER_SIZE_MAX, BOOTSTRAP_REST, BOOTSTRAP_SIZE_MAX } from '../base/limits.ts';
 import { systemError } from '../base/system-error.ts';
 import { decompressStream } from '../codec/stream.ts';
 import { BOOTSTRAP_PATHS, bootstrapLayer } from '../format/oci/annotations.ts';
@@ -52,6 +52,8 @@ export interface OpenImageOptions extends OpenOptions {
   readonly platform?: string | undefined;
   /** Called when the manifest is here. */
   readonly onResolved?: ((source: ImageSource, manifestDigest: string) => void) | undefined;
+  /** Called once, when little of the bootstrap is still to come: what is asked for now does not hold it up. */
+  readonly onLineFree?: ((source: ImageSource, manifest: ImageManifest) => void) | undefined;
   /** Does not parse the bootstrap: whoever asks for it gets its errors. For checking. */
   readonly lenient?: boolean;
   /** Where configs and bootstrap layers of registries are kept, and looked for before they are fetched. */
@@ -104,6 +106,7 @@ async function openFromSource(
   options: OpenImageOptions,
 ): Promise<ConvertedImage> {
   const { signal, platform } = options;
+  const lineFree = once(() => options.onLineFree?.(source, manifest));
   const { root, raw, manifest } = await resolveImage(source, { platform, converted: 'prefer', signal });
   options.onResolved?.(source, raw.digest);
   const layer = bootstrapLayer(manifest);
@@ -115,8 +118,9 @@ async function openFromSource(
   const known = options.lenient ? undefined : options.bootstraps?.get(layer.digest)?.deref();
   const [{ config }, bootstrapBytes] = await Promise.all([
     readConfig(source, manifest, signal),
-    known?.bytes ?? fromSomewhere(source, layer, signal, () => readBootstrapLayer(source, layer, signal)),
+    known?.bytes ?? fromSomewhere(source, layer, signal, () => readBootstrapLayer(source, layer, { signal, lineFree })),
   ]);
+  lineFree();
   const blobs = new Map(manifest.layers.slice(0, -1).map((blob) => [digestHex(blob.digest), blob]));
   const manifests = root === raw ? raw.bytes.length : root.bytes.length + raw.bytes.length;
   const bootstrap = known ?? (options.lenient ? undefined : Bootstrap.parse(bootstrapBytes));
@@ -170,13 +174,15 @@ function withBootstrap(bootstrapBytes: Uint8Array, opened: Bootstrap | undefined
 async function readBootstrapLayer(
   source: ImageSource,
   layer: Descriptor,
-  signal: AbortSignal | undefined,
+  { signal, lineFree }: { readonly signal: AbortSignal | undefined; readonly lineFree: () => void },
 ): Promise<Uint8Array> {
   const what = `bootstrap layer ${layer.digest} of ${source.name}`;
   if (layer.size > BOOTSTRAP_SIZE_MAX) {
     throw new NaiadError('LIMIT_EXCEEDED', `${what}: ${layer.size} bytes, at most ${BOOTSTRAP_SIZE_MAX} are read`);
   }
-  const stored = await source.openBlob(layer, signal);
+  const opening = source.openBlob(layer, signal);
+  if (layer.size <= BOOTSTRAP_REST) lineFree();
+  const stored = tellingNearEnd(await opening, layer.size, lineFree);
   const tar = bounded(decompressStream(stored, { signal }), what);
   const found = new Map<string, Uint8Array>();
   const members = extract();
@@ -212,6 +218,28 @@ async function readBootstrapLayer(
     if (bytes) return bytes;
   }
   throw new NaiadError('BOOTSTRAP_INVALID', `${what}: its tar holds no ${BOOTSTRAP_PATHS[0]}`);
+}
+
+/** Calls `onNear` when no more than BOOTSTRAP_REST of `size` bytes are still to come. */
+async function* tellingNearEnd(
+  stream: AsyncIterable<Uint8Array>,
+  size: number,
+  onNear: () => void,
+): AsyncGenerator<Uint8Array, void, void> {
+  let left = size;
+  for await (const piece of stream) {
+    left -= piece.length;
+    if (left <= BOOTSTRAP_REST) onNear();
+    yield piece;
+  }
+}
+
+function once(step: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) step();
+    done = true;
+  };
 }
 
 async function* bounded(stream: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Uint8Array, void, void> {

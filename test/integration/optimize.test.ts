@@ -20,7 +20,7 @@ import { assertSameTree, readTree } from '../support/tree.ts';
 interface Optimized {
   readonly manifest: string;
   readonly from: string;
-  readonly hot: { readonly blobId: string; readonly size: number; readonly dataSize: number };
+  readonly hot: { readonly blobId: string; readonly size: number };
   readonly keptBlobs: number;
   readonly keptSize: number;
   readonly reusedSize: number;
@@ -138,7 +138,7 @@ for (const { name } of DRIVERS) {
     await using registry = await startBadRegistry(place('large'));
     await using _mount = await home.mount(`${registry.host}/large:hot`, mountpoint, '--driver', name);
     assert.deepEqual(await readFile(join(mountpoint, 'hot')), LARGE.hot);
-    assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.dataSize}`]);
+    assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.size}`]);
     const { counters } = (await home.status(mountpoint)).fetching;
     assert.deepEqual([counters.hot.requests, counters.demand.requests], [1, 0]);
     const isComplete = async () => {
@@ -180,5 +180,5 @@ test('optimize: a traced start of a container asks for the hot blob alone', {
   ]);
   const { stdout } = await home.run(['--json', 'trace', 'show', place('hot.trace')]);
   assert.ok((JSON.parse(stdout) as { touches: number }).touches > 5);
-  assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.dataSize}`]);
+  assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.size}`]);
 });
