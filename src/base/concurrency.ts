@@ -75,3 +75,18 @@ export function deferred<T>(): {
   });
   return { promise, resolve, reject };
 }
+
+/** Stops waiting for shared work when `signal` fires; the work goes on for the others. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await work;
+  const { promise: aborted, reject } = deferred<never>();
+  const onAbort = () => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    aborted.catch(() => {});
+  }
+}

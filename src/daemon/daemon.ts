@@ -19,6 +19,7 @@ import type { MountRequest } from '../mount/mount-request.ts';
 import { isOurs, mountAt } from '../mount/mount-table.ts';
 import { cleanDead } from '../mount/recover.ts';
 import { type MountContext, ServedMount } from '../mount/serve.ts';
+import { SharedImages } from '../mount/shared-images.ts';
 import { usersOf } from '../mount/unmount.ts';
 import { Connections } from '../registry/connections.ts';
 import { daemonPaths } from '../store/paths.ts';
@@ -61,6 +62,7 @@ export class Daemon {
   readonly #log: Log;
   readonly #observer: MountObserver;
   readonly #bootstraps = new Map<string, WeakRef<Bootstrap>>();
+  readonly #images = new SharedImages({ bootstraps: this.#bootstraps, connections: this.#connections });
   readonly #entries = new Set<Entry>();
   readonly #fills = new Map<ListedFill, { readonly stop: AbortController; readonly ended: Promise<unknown> }>();
   #stopping = false;
@@ -279,7 +281,12 @@ export class Daemon {
   #context(): MountContext {
     return {
       ...{ state: this.state, directories: this.#directories, pool: this.#pool, keeper: this.#keeper },
-      ...{ observer: this.#observer, bootstraps: this.#bootstraps, connections: this.#connections },
+      ...{
+        observer: this.#observer,
+        bootstraps: this.#bootstraps,
+        connections: this.#connections,
+        images: this.#images,
+      },
     };
   }
 

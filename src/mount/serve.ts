@@ -17,16 +17,14 @@ import type { Connections } from '../registry/connections.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
 import { writeTrace } from '../trace/write-trace.ts';
-import { type ConvertedImage, metadataDigests, openConvertedImage } from '../transport/image.ts';
+import { type ConvertedImage, metadataDigests } from '../transport/image.ts';
 import { BackgroundFill } from './background-fill.ts';
 import type { CacheDirectories } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
 import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
-import { EarlyBlobs } from './early-blobs.ts';
 import { monotonicMs } from './first-touches.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
-import { imageOptions } from './image-options.ts';
 import type { KeeperHandle } from './keeper-handle.ts';
 import { dropDescriptors, keepDescriptors, keptKey } from './kept-descriptors.ts';
 import type { FetchingStatus, MountStatus } from './mount-api.ts';
@@ -39,8 +37,9 @@ import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { recordedTrace } from './recorded-trace.ts';
 import { cleanDead } from './recover.ts';
 import { type RetryOptions, retryOpen } from './retry-open.ts';
+import type { SharedImage, SharedImages } from './shared-images.ts';
 import { slowReasons } from './slow-reasons.ts';
-import { TraceLookup, type TraceUse } from './trace-source.ts';
+import { TraceLookup, type TracePlace, type TraceUse } from './trace-source.ts';
 import { unmount } from './unmount.ts';
 
 /** What the mounts of a process share. */
@@ -52,6 +51,7 @@ export interface MountContext {
   readonly observer?: MountObserver;
   readonly keeper: KeeperHandle;
   readonly connections: Connections;
+  readonly images: SharedImages;
   readonly bootstraps: Map<string, WeakRef<Bootstrap>>;
 }
 
@@ -69,13 +69,12 @@ export class ServedMount {
   /** True when it is another process' by now. */
   #released = false;
   #anchor: number | undefined;
-  #image: ConvertedImage | undefined;
+  #shared: SharedImage | undefined;
   #fs: ImageFs | undefined;
   #directory: AsyncDisposable | undefined;
   #metadata: Disposable | undefined;
   #fill: BackgroundFill | undefined;
   readonly #traceLookup: TraceLookup;
-  readonly #early: EarlyBlobs;
   #traceUse: Promise<TraceUse> = Promise.resolve({});
   #driverMount: DriverMount | undefined;
   #spool: Spool | undefined;
@@ -96,7 +95,6 @@ export class ServedMount {
     this.#request = request;
     this.#traceLookup = new TraceLookup(request);
     this.#context = context;
-    this.#early = new EarlyBlobs(cacheDir(request.cache), { wholeIfSmall: request.owner !== undefined });
     this.#record = {
       version: 1,
       id: mountIdOf(mountpoint),
@@ -136,7 +134,7 @@ export class ServedMount {
     await this.#mountOnTop();
     throwIfAborted(signal);
     await this.#prepareHandover();
-    this.#early[Symbol.dispose](); // What the fill did not open until here, others have fetched.
+    this.#shared?.early[Symbol.dispose](); // What the fill did not open until here, others have fetched.
     this.#readyMs = monotonicMs();
     this.#mountedMs = performance.now() - this.#beganMs;
     this.#update({ ready: true });
@@ -215,27 +213,21 @@ export class ServedMount {
 
   /** Image and caches. */
   async #open(reference: string, signal: AbortSignal, { keptFirst = false } = {}): Promise<ConvertedImage> {
+    const { pool, observer, images } = this.#context;
     const { cacheSizeMax, fetchDeadlineMs } = this.#request;
     const { cache } = this.#record;
     const directory = await this.#context.directories.open(cache, cacheSizeMax);
     this.#directory = directory;
-    const image = await openConvertedImage(reference, {
-      signal,
-      onResolved: (source, manifestDigest) => {
-        this.#traceLookup.begin({ source, manifestDigest });
-        this.#times.resolvedMs = performance.now() - this.#beganMs;
-      },
-      onLineFree: (source, manifest) => {
-        if (this.#request.prefetch !== 'none') this.#early.begin(source, manifest);
-      },
-      keptFirst,
-      ...imageOptions(this.#request, cache, this.#context),
-    });
-    this.#image = image;
+    const onResolved = (place: TracePlace) => {
+      this.#traceLookup.begin(place);
+      this.#times.resolvedMs = performance.now() - this.#beganMs;
+    };
+    const wanted = { reference, request: this.#request, cache, keptFirst, onResolved };
+    this.#shared = await images.open(wanted, signal);
+    const { image, early } = this.#shared;
     this.#times.bootstrapMs = performance.now() - this.#beganMs;
     this.#metadata = holdFiles(metadataDigests(image).map((digest) => join(metadataDir(cache), digest)));
-    const readerOf = (blobId: string) => this.#early.of(blobId, image.blobReader(blobId));
-    const { pool, observer } = this.#context;
+    const readerOf = (blobId: string) => early.of(blobId, image.blobReader(blobId));
     const { bootstrap } = image;
     this.#fs = await ImageFs.open({
       bootstrap,
@@ -256,9 +248,9 @@ export class ServedMount {
 
   /** After an attempt to open the image of a mount that is there: nothing of it is left, and the record says why. */
   async #waitForImage(error: NaiadError, pauseMs: number): Promise<void> {
-    await this.#image?.[Symbol.asyncDispose]();
+    await this.#shared?.[Symbol.asyncDispose]();
     await this.#directory?.[Symbol.asyncDispose]();
-    this.#image = undefined;
+    this.#shared = undefined;
     this.#directory = undefined;
     const what = `Its image cannot be opened, which is tried again in ${pauseMs / 1000} s`;
     this.#update({ resuming: `${what}; what is missing in the cache waits: ${error.message}` });
@@ -359,7 +351,7 @@ export class ServedMount {
       async () => this.#fs?.[Symbol.asyncDispose](),
       async () => this.#metadata?.[Symbol.dispose](),
       async () => this.#directory?.[Symbol.asyncDispose](),
-      async () => this.#image?.[Symbol.asyncDispose](),
+      async () => this.#shared?.[Symbol.asyncDispose](),
     ];
     let failure: { error: unknown } | undefined;
     for (const step of steps) {
@@ -382,7 +374,6 @@ export class ServedMount {
   }
 
   async #endFill(): Promise<void> {
-    this.#early[Symbol.dispose]();
     await this.#traceLookup[Symbol.asyncDispose]();
     await this.#fill?.[Symbol.asyncDispose]();
   }
@@ -467,8 +458,8 @@ export class ServedMount {
 
   /** The image, once `start` was called. */
   get image(): ConvertedImage {
-    if (!this.#image) throw new NaiadError('BUG', 'the image is not open');
-    return this.#image;
+    if (!this.#shared) throw new NaiadError('BUG', 'the image is not open');
+    return this.#shared.image;
   }
 
   get fs(): ImageFs {

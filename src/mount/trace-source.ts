@@ -1,5 +1,6 @@
 // What to fetch first, as a trace says: from a file, or from beside the image. A trace that is broken, too large or of
 // something else is told of, and the mount goes on without it.
+import { unlessAborted } from '../base/concurrency.ts';
 import { type Kind, NaiadError } from '../base/errors.ts';
 import { runInTurns } from '../base/steps.ts';
 import { formatSize } from '../base/units.ts';
@@ -26,6 +27,8 @@ type FoundTrace = { readonly trace: Trace; readonly name: string } | { readonly 
 export interface TracePlace {
   readonly source: ImageSource;
   readonly manifestDigest: string;
+  /** What others who mount it at the same time look for, by name; their looking ends with `signal`. */
+  readonly shared?: { readonly signal: AbortSignal; readonly found: Map<string, Promise<FoundTrace>> };
 }
 
 /**
@@ -45,7 +48,15 @@ export class TraceLookup implements AsyncDisposable {
   /** `place` is where the image comes from. Not called for images that come from nowhere: a bootstrap file. */
   begin(place?: TracePlace): void {
     if (this.#request.prefetch === 'none') return;
-    this.#found = findTrace(this.#request, place, this.#over.signal);
+    const { prefetchTrace, traceName } = this.#request;
+    const { signal } = this.#over;
+    const shared = prefetchTrace === undefined ? place?.shared : undefined;
+    if (shared) {
+      const name = JSON.stringify(traceName ?? null);
+      const looking = shared.found.get(name) ?? findTrace(this.#request, place, shared.signal);
+      shared.found.set(name, looking);
+      this.#found = unlessAborted(looking, signal);
+    } else this.#found = findTrace(this.#request, place, signal);
     this.#found.catch(() => undefined); // Whoever uses it hears of it.
   }
 

@@ -1,7 +1,7 @@
 // Who we are, as the registry wants to hear it. Nothing is sent before a challenge asks for it; a token is kept per
 // scope until shortly before it ends, or until the registry refuses it.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { deferred } from '../base/concurrency.ts';
+import { unlessAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import {
@@ -244,21 +244,6 @@ function chooseChallenge(response: HttpResponse): Challenge | undefined {
 function withScope({ scheme, parameters }: Challenge, scope: string | undefined): Challenge {
   const { scope: _, ...others } = parameters;
   return { scheme, parameters: { ...others, ...(scope === undefined ? {} : { scope }) } };
-}
-
-/** Stops waiting for shared work when `signal` fires; the work goes on for the others. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return await work;
-  const { promise: aborted, reject } = deferred<never>();
-  const onAbort = () => reject(signal.reason);
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    aborted.catch(() => {});
-  }
 }
 
 function withAuthorization(request: HttpRequest, authorization: string | undefined): HttpRequest {

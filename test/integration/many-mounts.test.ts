@@ -48,9 +48,17 @@ after(async () => {
   scratch[Symbol.dispose]();
 });
 
+interface Mounts {
+  readonly name: string;
+  readonly driver: string;
+  readonly host: string;
+  readonly count: number;
+  readonly prefetch?: 'none' | 'auto';
+}
+
 /** A home of its own with `count` mounts of the image, made through the API: a command for each would be half of the test. */
 async function withMounts(
-  { name, driver, host, count }: { name: string; driver: string; host: string; count: number },
+  { name, driver, host, count, prefetch = 'none' }: Mounts,
   use: (home: NaiadHome, mountpoints: readonly string[]) => Promise<void>,
 ): Promise<void> {
   const home = naiadHome(join(scratch.path, name));
@@ -58,7 +66,7 @@ async function withMounts(
   for (const mountpoint of mountpoints) mkdirSync(mountpoint);
   await home.run(['daemon', '--idle', '60']);
   try {
-    const body = { image: `docker://${host}/app:1`, driver, prefetch: 'none' };
+    const body = { image: `docker://${host}/app:1`, driver, prefetch };
     const mounts = mountpoints.map((mountpoint) => {
       const call = { method: 'POST', path: '/v1/mounts', body: { ...body, mountpoint } } as const;
       return callDaemon<MountStatus>(join(home.state, 'daemon.sock'), call);
@@ -100,6 +108,27 @@ test('memory: a hundred mounts that are read take no more than 200 MiB', { ...ne
     t.diagnostic(`${now.toFixed(0)} MiB, ${most.toFixed(0)} at most`);
     assert.ok(now <= 200 && most <= 220, `${now} MiB, ${most} at most`);
   });
+});
+
+test('twenty mounts of one image at once look it up, and fetch what is needed to mount it, once', {
+  ...needs,
+}, async () => {
+  await using log = await rangeLog(registry.host);
+  await withMounts(
+    { name: 'twenty', driver: 'fuse', host: log.host, count: 20, prefetch: 'auto' },
+    async (home, places) => {
+      await runTool('bash', ['-c', 'test -s data/1'], { cwd: places.at(-1) as string });
+      const metadata = log.paths.filter((path) => !log.sent.some(({ blob }) => path.endsWith(blob)));
+      assert.deepEqual(metadata.toSorted(), [...new Set(metadata)].toSorted());
+      assert.ok(metadata.length >= 3, String(metadata));
+      // The next one asks anew: the tag may name another image by now.
+    const asked = log.paths.length;
+    const mountpoint = join(scratch.path, 'later');
+    mkdirSync(mountpoint);
+    await using _later = await home.mount(`${log.host}/app:1`, mountpoint);
+    assert.ok(log.paths.slice(asked).some((path) => path.endsWith('/manifests/1')));
+    },
+  );
 });
 
 for (const name of ['erofs', 'fuse'] as const) {

@@ -17,15 +17,19 @@ export interface RangeLog extends AsyncDisposable {
   readonly host: string;
   /** Of answers 206, as their Content-Range says. */
   readonly sent: readonly SentRange[];
+  /** Paths that were asked for, of whatever kind. */
+  readonly paths: readonly string[];
 }
 
 /** Forwards to `host` (`address:port`). */
 export async function rangeLog(host: string): Promise<RangeLog> {
   const [hostname = '', port = ''] = host.split(':');
   const sent: SentRange[] = [];
+  const paths: string[] = [];
   const server = createServer((incoming, outgoing) => {
     const { method, url: path, headers } = incoming;
     const askedMs = performance.now();
+    paths.push(path ?? '');
     const upstream = request({ hostname, port: Number(port), method, path, headers }, (answer) => {
       const range = /^bytes (\d+)-(\d+)\//.exec(answer.headers['content-range'] ?? '');
       const blob = /\/blobs\/(sha256:[0-9a-f]{64})$/.exec(path ?? '')?.[1];
@@ -42,6 +46,7 @@ export async function rangeLog(host: string): Promise<RangeLog> {
   return {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     sent,
+    paths,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       server.close();
