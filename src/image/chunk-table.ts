@@ -161,7 +161,7 @@ export class ChunkTable {
 
   /** The row of a chunk; undefined when it is absent. */
   #row(index: number): number | undefined {
-    assert(index >= 0 && index < this.#count, `chunk index ${index} of ${this.#count}`);
+    assert(index >= 0 && index < this.#count, 'a chunk index is below the count');
     const run = this.#runBefore(index);
     if (!run) return index;
     const behind = index - run.first - run.count;

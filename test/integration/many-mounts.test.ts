@@ -122,11 +122,11 @@ test('twenty mounts of one image at once look it up, and fetch what is needed to
       assert.deepEqual(metadata.toSorted(), [...new Set(metadata)].toSorted());
       assert.ok(metadata.length >= 3, String(metadata));
       // The next one asks anew: the tag may name another image by now.
-    const asked = log.paths.length;
-    const mountpoint = join(scratch.path, 'later');
-    mkdirSync(mountpoint);
-    await using _later = await home.mount(`${log.host}/app:1`, mountpoint);
-    assert.ok(log.paths.slice(asked).some((path) => path.endsWith('/manifests/1')));
+      const asked = log.paths.length;
+      const mountpoint = join(scratch.path, 'later');
+      mkdirSync(mountpoint);
+      await using _later = await home.mount(`${log.host}/app:1`, mountpoint);
+      assert.ok(log.paths.slice(asked).some((path) => path.endsWith('/manifests/1')));
     },
   );
 });
