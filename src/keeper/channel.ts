@@ -77,12 +77,12 @@ export class KeeperChannel implements Disposable {
 
   /** Sends without waiting: the keeper answers nothing. @throws NaiadError KEEPER_LOST */
   send(kind: KeeperCall, fields: Partial<KeeperMessage>, descriptors: readonly number[] = []): void {
-    if (this.#closed) throw lost(undefined);
+    if (this.#closed) throw keeperLost(undefined);
     const message = { ...EMPTY, ...fields, kind: KEEPER_CALLS[kind] };
     try {
       sendDescriptors(this.#socket, Buffer.from(keeperMessage.encode(message)), descriptors);
     } catch (error) {
-      throw lost(error);
+      throw keeperLost(error);
     }
   }
 
@@ -104,11 +104,11 @@ export class KeeperChannel implements Disposable {
       sizeMax: keeperMessage.size,
       timeoutMs: CALL_TIMEOUT_MS,
     }).catch((error) => {
-      throw lost(error);
+      throw keeperLost(error);
     });
     if (received.bytes.length !== keeperMessage.size) {
       closeDescriptors(received.descriptors);
-      throw lost(undefined);
+      throw keeperLost(undefined);
     }
     const message = keeperMessage.read(viewOf(received.bytes), 0);
     const errno = message.status === 0 ? undefined : (getSystemErrorMap().get(-message.status)?.[0] ?? 'EIO');
@@ -125,6 +125,7 @@ function shortPath(path: string): SocketPath | undefined {
   }
 }
 
-function lost(cause: unknown): NaiadError {
+/** What calls end with when the keeper is gone. */
+export function keeperLost(cause: unknown): NaiadError {
   return new NaiadError('KEEPER_LOST', 'the keeper is gone', cause === undefined ? {} : { cause });
 }

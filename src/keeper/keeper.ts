@@ -13,7 +13,7 @@ import {
 } from '../format/keeper/records.ts';
 import { viewOf } from '../format/record.ts';
 import { closeDescriptors, duplicateOver, memoryFile } from '../native/descriptors.ts';
-import { KeeperChannel } from './channel.ts';
+import { KeeperChannel, keeperLost } from './channel.ts';
 import { type PendingEvent, pendingEvents, readJournalHeader } from './journal.ts';
 import { type KeeperProcess, spawnKeeper } from './spawn.ts';
 import { knowsRange, type WatchedRange } from './starts.ts';
@@ -85,6 +85,8 @@ export class Keeper implements AsyncDisposable {
   readonly #options: KeeperOptions;
   readonly #devices = new Map<string, Registered>();
   readonly #held = new Map<string, { fd: number; state: Uint8Array }>();
+  /** Files of devices that are just being added, by the device's name: the keeper may know of them already. */
+  readonly #adding = new Map<string, string>();
   /** Events that are worked on, or answered and still in the journal, by index and sequence. */
   readonly #working = new Set<string>();
   #attached: Attached;
@@ -150,8 +152,14 @@ export class Keeper implements AsyncDisposable {
   /** Watches a device: from now on a read of it waits until its range is ready. */
   async addDevice(device: WatchedDevice): Promise<void> {
     const { dev, ino } = fstatSync(device.dataFd, { bigint: true });
-    const id = await this.#persist(() => this.#register(device));
-    this.#devices.set(device.name, { device, id, key: `${dev}:${ino}`, path: undefined });
+    const key = `${dev}:${ino}`;
+    this.#adding.set(device.name, key);
+    try {
+      const id = await this.#persist(() => this.#register(device));
+      this.#devices.set(device.name, { device, id, key, path: undefined });
+    } finally {
+      this.#adding.delete(device.name);
+    }
     this.#takeEvents();
   }
 
@@ -185,7 +193,7 @@ export class Keeper implements AsyncDisposable {
     if (this.journal.unrecorded) this.#answerUnrecorded().catch(warn);
     for (const [name, id] of await this.devices()) {
       // One that got complete meanwhile may be gone.
-      if (!this.#devices.has(name))
+      if (!this.#devices.has(name) && !this.#adding.has(name))
         await this.#persist(() => this.#attached.channel.call('removeDevice', { id, error: 1 }));
     }
   }
@@ -245,7 +253,8 @@ export class Keeper implements AsyncDisposable {
 
   /** Adds the device to the keeper, and sees that `dataFd` raises no events. */
   async #register(device: WatchedDevice): Promise<number> {
-    const { channel } = this.#attached;
+    const attached = this.#attached;
+    const { channel } = attached;
     const { name, dataFd, mapFd, bitsOffset, starts, size } = device;
     const table = memoryFile(new Uint8Array(starts.buffer, starts.byteOffset, starts.byteLength));
     const fields = { name, bitsOffset, deviceSize: size, chunkCount: starts.length };
@@ -254,7 +263,10 @@ export class Keeper implements AsyncDisposable {
     if (added.descriptors.length > 0) return added.id;
     // One read through the descriptor itself shows whether it raises events. If so, the event brings one that does not.
     await channel.demand('probeBegin', { id: added.id });
-    await readAsync(dataFd, new Uint8Array(1), 0, 1, 0);
+    await readAsync(dataFd, new Uint8Array(1), 0, 1, 0).catch((error) => {
+      // With a keeper that died in the middle of it: the next one knows of no probe.
+      throw this.#attached === attached ? error : keeperLost(error);
+    });
     const probed = await channel.demand('probeEnd', { id: added.id });
     takeQuiet(probed.descriptors, dataFd);
     return added.id;
@@ -280,15 +292,21 @@ export class Keeper implements AsyncDisposable {
     for (const [key, event] of pending) {
       if (this.#working.has(key)) continue;
       const device = this.#deviceOf(event);
-      if (!device && !this.#settled) continue; // Perhaps of one that is yet to be added.
+      if (!device && this.#mayCome(event)) continue;
       this.#working.add(key);
       this.#work(event, device).catch(warn);
     }
   }
 
+  /** True when the event's device may be one that is yet to be added. Reads of this process itself must never wait for it. */
+  #mayCome(event: PendingEvent): boolean {
+    if (event.pid === process.pid) return false;
+    return !this.#settled || [...this.#adding.values()].includes(keyOf(event));
+  }
+
   /** Of several devices in one file, the one that knows the range. */
   #deviceOf(event: PendingEvent): WatchedDevice | undefined {
-    const key = `${event.fileDevice}:${event.fileInode}`;
+    const key = keyOf(event);
     const found = [...this.#devices.values()].filter((entry) => entry.key === key).map(({ device }) => device);
     return found.find((device) => knowsRange(device.starts, rangeOf(event, device))) ?? found[0];
   }
@@ -457,6 +475,10 @@ function padded(state: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(KEEPER_STATE_SIZE);
   bytes.set(state);
   return bytes;
+}
+
+function keyOf({ fileDevice, fileInode }: PendingEvent): string {
+  return `${fileDevice}:${fileInode}`;
 }
 
 function rangeOf(event: PendingEvent, device: WatchedDevice): WatchedRange {

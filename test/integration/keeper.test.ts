@@ -216,6 +216,28 @@ test('keeper: without daemon and command it ends when the watched path is gone',
   await until('the keeper ends', () => keeperPid(socketPath) === undefined);
 });
 
+test('keeper: what is added while a daemon lets go of what was before stays', { ...needs }, async () => {
+  using scratch = temporaryDir('keeper');
+  const socketPath = join(scratch.path, 'keeper.sock');
+  const held = openSync('/dev/null', 'r');
+  for (let round = 0; round < 8; round++) {
+    // A daemon before, which left something.
+    const first = await Keeper.start({ socketPath });
+    await first.hold('something', held);
+    await first[Symbol.asyncDispose]();
+    await using keeper = await Keeper.start({ socketPath });
+    using device = testDevice({ directory: scratch.path, name: `device-${round}` });
+    const adding = keeper.addDevice(device);
+    for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([adding, keeper.removeOtherDevices()]);
+    await assertReads(device.path, [5]);
+    assert.deepEqual(device.filled, [5]);
+    await keeper.removeDevice(device.name);
+  }
+  closeSync(held);
+  assert.equal(await stopKeeper(socketPath), true);
+});
+
 test('keeper: nonsense on its socket harms nobody', { ...needs }, async () => {
   using scratch = temporaryDir('keeper');
   const socketPath = join(scratch.path, 'keeper.sock');
