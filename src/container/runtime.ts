@@ -1,8 +1,7 @@
 // runc or crun as a program.
 import { execFile } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
+import { findProgram } from '../base/find-program.ts';
 
 export const RUNTIME_NAMES = ['runc', 'crun'] as const;
 export type RuntimeName = (typeof RUNTIME_NAMES)[number];
@@ -10,11 +9,8 @@ export type RuntimeName = (typeof RUNTIME_NAMES)[number];
 /** The path of `name`, or under `auto` of the first that is installed. @throws NaiadError RUNTIME_MISSING. */
 export function findRuntime(name: RuntimeName | 'auto'): string {
   const wanted = name === 'auto' ? RUNTIME_NAMES : [name];
-  for (const one of wanted) {
-    for (const directory of (process.env.PATH ?? '').split(delimiter)) {
-      if (directory !== '' && isProgram(join(directory, one))) return join(directory, one);
-    }
-  }
+  const found = findProgram(...wanted);
+  if (found !== undefined) return found;
   throw new NaiadError('RUNTIME_MISSING', `${wanted.join(' and ')} not found on PATH`, {
     hint: `Debian and Ubuntu: apt-get install ${wanted[0]}.`,
   });
@@ -29,13 +25,4 @@ export function deleteContainer(runtime: string, root: string, id: string): Prom
     const args = ['--root', root, 'delete', '--force', id];
     execFile(runtime, args, { timeout: DELETE_TIMEOUT_MS, killSignal: 'SIGKILL' }, () => resolve());
   });
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

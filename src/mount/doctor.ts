@@ -1,9 +1,10 @@
 // Tests what this machine has of what naiad can use, and says what to do about the rest. Changes nothing that stays.
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { release } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
+import { findProgram } from '../base/find-program.ts';
 import { systemError } from '../base/system-error.ts';
 import { formatSize, GiB } from '../base/units.ts';
 import { findRuntime } from '../container/runtime.ts';
@@ -12,6 +13,7 @@ import { loadAddon } from '../native/load.ts';
 import { stateDir } from '../store/paths.ts';
 import { type DriverReason, driverReasons } from './drivers.ts';
 import { daemonStatus } from './find-daemon.ts';
+import { FUSE_HELPERS } from './fuse-mount.ts';
 import { stateRoot } from './state-root.ts';
 
 /** `ok`: as good as it gets. `warn`: something works less well, or not at all for some uses. `fail`: nothing can be mounted. */
@@ -92,7 +94,7 @@ function driverChecks(reasons: readonly DriverReason[]): Check[] {
 
 function userCheck(): Check {
   if (process.geteuid?.() === 0) return { name: 'user', status: 'ok', detail: 'root' };
-  const found = ['fusermount3', 'fusermount'].find(programOnPath);
+  const found = findProgram(...FUSE_HELPERS);
   const detail = `an ordinary user${found ? `, with ${found}` : ''}`;
   if (!found) return { name: 'user', status: 'fail', detail, hint: 'Install fuse3 (fusermount3), or run as root.' };
   return { name: 'user', status: 'warn', detail, hint: 'Writable mounts and naiad run need root.' };
@@ -175,15 +177,4 @@ function attempt(name: string, check: () => string, otherwise: CheckStatus = 'wa
     if (!(error instanceof NaiadError)) throw error;
     return { name, status: otherwise, detail: error.message, hint: error.hint };
   }
-}
-
-function programOnPath(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
-    try {
-      accessSync(join(directory, program), constants.X_OK);
-      return directory !== '';
-    } catch {
-      return false;
-    }
-  });
 }

@@ -1,10 +1,10 @@
 // Making a FUSE mount: as root with mount(2), as an ordinary user through fusermount3, which is set-user-id root and passes
 // the descriptor back over a socket.
 import { spawn } from 'node:child_process';
-import { accessSync, closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
+import { findProgram } from '../base/find-program.ts';
 import { systemError } from '../base/system-error.ts';
 import { KiB, MiB } from '../base/units.ts';
 import { closeDescriptors, receiveDescriptors, socketPair } from '../native/descriptors.ts';
@@ -14,7 +14,7 @@ import { mountAt } from './mount-table.ts';
 
 const SOURCE = 'naiad';
 /** libfuse 3's, or libfuse 2's of the same protocol. */
-const HELPERS = ['fusermount3', 'fusermount'];
+export const FUSE_HELPERS = ['fusermount3', 'fusermount'];
 const HELPER_TIMEOUT_MS = 10_000;
 /** The kernel reads ahead so much of a file that is read from front to back; a request carries it at once. */
 const READ_AHEAD = 1 * MiB;
@@ -26,7 +26,7 @@ function isRoot(): boolean {
 
 /** @throws NaiadError DRIVER_UNAVAILABLE when an ordinary user has nothing to mount with. */
 export function checkFuseMount(driver: string): void {
-  if (isRoot() || findHelper()) return;
+  if (isRoot() || findProgram(...FUSE_HELPERS)) return;
   throw new NaiadError('DRIVER_UNAVAILABLE', `${driver}: this user needs fusermount3 to mount`, {
     hint: 'Debian and Ubuntu: apt-get install fuse3. Or run as root.',
   });
@@ -55,7 +55,7 @@ async function mountAsRoot(target: string): Promise<number> {
 }
 
 async function mountByHelper(target: string): Promise<number> {
-  const helper = findHelper();
+  const helper = findProgram(...FUSE_HELPERS);
   if (!helper) throw new NaiadError('DRIVER_UNAVAILABLE', 'fusermount3 is not on PATH');
   const [near, far] = socketPair();
   try {
@@ -84,19 +84,6 @@ async function mountByHelper(target: string): Promise<number> {
   } finally {
     closeSync(near);
   }
-}
-
-function findHelper(): string | undefined {
-  const directories = (process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== '');
-  const paths = HELPERS.flatMap((name) => directories.map((directory) => join(directory, name)));
-  return paths.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 }
 
 /** Lets the kernel read ahead as much as one request carries. Only root may; others keep its 128 KiB. */

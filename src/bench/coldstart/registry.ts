@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { signalChild } from '../../base/child-process.ts';
 import { NaiadError } from '../../base/errors.ts';
-import { findProgram } from '../find-program.ts';
+import { findProgram } from '../../base/find-program.ts';
 import { freePort } from '../free-port.ts';
 
 export interface BenchRegistry extends AsyncDisposable {

@@ -1,12 +1,9 @@
 import { isatty } from 'node:tty';
 import { NaiadError } from '../../base/errors.ts';
 import { formatSize } from '../../base/units.ts';
-import { RUNTIME_NAMES } from '../../container/runtime.ts';
-import { DRIVER_NAMES } from '../../mount/driver.ts';
 import type { RunOutcome } from '../../mount/run-container.ts';
-import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
 import { defineCommand } from '../command.ts';
-import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { containerFlags, readContainerFlags } from '../container-flags.ts';
 
 export const command = defineCommand({
   usage: 'run <image> [command..]',
@@ -18,20 +15,7 @@ export const command = defineCommand({
   ],
   passThrough: true,
   options: (parser) =>
-    registryFlags(cacheFlags(parser))
-      .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
-      .positional('command', { type: 'string', array: true, default: [], describe: "Instead of the image's own" })
-      .option('env', {
-        alias: 'e',
-        type: 'string',
-        array: true,
-        nargs: 1,
-        describe: 'NAME=VALUE, or NAME for your own',
-      })
-      .option('workdir', { alias: 'w', type: 'string', requiresArg: true, describe: 'Directory to start in' })
-      .option('user', { alias: 'u', type: 'string', requiresArg: true, describe: 'NAME|UID[:GROUP|GID] in the image' })
-      .option('volume', { alias: 'v', type: 'string', array: true, nargs: 1, describe: 'SOURCE:DESTINATION[:ro]' })
-      .option('net', { choices: ['host', 'none'] as const, default: 'host' as const, describe: 'Network' })
+    containerFlags(parser)
       .option('read-only', { type: 'boolean', default: false, describe: 'The root file system cannot be written' })
       .option('tty', { alias: 't', type: 'boolean', default: false, describe: 'Give it a terminal' })
       .option('interactive', {
@@ -41,17 +25,6 @@ export const command = defineCommand({
         describe: 'Accepted: stdin is always connected',
       })
       .option('rm', { type: 'boolean', default: true, describe: 'Accepted: nothing of a container stays' })
-      .option('runtime', {
-        choices: ['auto', ...RUNTIME_NAMES] as const,
-        default: 'auto' as const,
-        describe: 'OCI runtime',
-      })
-      .option('driver', {
-        choices: ['auto', ...DRIVER_NAMES] as const,
-        default: 'auto' as const,
-        describe: 'How to mount',
-      })
-      .option('platform', { type: 'string', requiresArg: true, describe: 'Of an image for several: OS/ARCH[/VARIANT]' })
       .option('trace', {
         type: 'string',
         requiresArg: true,
@@ -59,29 +32,12 @@ export const command = defineCommand({
       })
       .option('stats', { type: 'boolean', default: false, describe: 'Tell what the start took and fetched' }),
   async run(args, io) {
-    const { parseEnv, parseVolume } = await import('../../container/container-config.ts');
     const { runContainer } = await import('../../mount/run-container.ts');
     if (args.tty && !isatty(0)) {
       throw new NaiadError('USAGE', '--tty needs a terminal, and stdin is none', { hint: 'Leave out --tty.' });
     }
     const outcome = await runContainer(
-      {
-        image: args.image,
-        command: args.command,
-        runtime: args.runtime,
-        env: (args.env ?? []).flatMap((text) => parseEnv(text, process.env)),
-        workdir: args.workdir,
-        user: args.user,
-        volumes: (args.volume ?? []).map(parseVolume),
-        net: args.net,
-        readOnly: args['read-only'],
-        tty: args.tty,
-        driver: args.driver,
-        fetch: readCacheFlags(args),
-        platform: args.platform,
-        registry: readRegistryFlags(args).registry,
-        recordTo: args.trace,
-      },
+      { ...(await readContainerFlags(args)), readOnly: args['read-only'], tty: args.tty, recordTo: args.trace },
       io.signal,
     );
     io.setExitCode(outcome.exitCode);

@@ -1,11 +1,8 @@
 // `naiad trace record`: run a container until it is ready, and keep what it read.
 import { NaiadError } from '../../base/errors.ts';
 import { formatSize, parseDuration } from '../../base/units.ts';
-import { RUNTIME_NAMES } from '../../container/runtime.ts';
-import { DRIVER_NAMES } from '../../mount/driver.ts';
-import { cacheFlags, readCacheFlags } from '../cache-flags.ts';
 import { defineCommand } from '../command.ts';
-import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
+import { containerFlags, readContainerFlags } from '../container-flags.ts';
 
 const TIMEOUT_DEFAULT = '600s';
 
@@ -20,9 +17,7 @@ export const command = defineCommand({
   ],
   passThrough: true,
   options: (parser) =>
-    registryFlags(cacheFlags(parser))
-      .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
-      .positional('command', { type: 'string', array: true, default: [], describe: "Instead of the image's own" })
+    containerFlags(parser)
       .option('output', {
         alias: 'o',
         type: 'string',
@@ -45,35 +40,8 @@ export const command = defineCommand({
         requiresArg: true,
         default: TIMEOUT_DEFAULT,
         describe: 'It must be ready within this time',
-      })
-      .option('env', {
-        alias: 'e',
-        type: 'string',
-        array: true,
-        nargs: 1,
-        describe: 'NAME=VALUE, or NAME for your own',
-      })
-      .option('workdir', { alias: 'w', type: 'string', requiresArg: true, describe: 'Directory to start in' })
-      .option('user', { alias: 'u', type: 'string', requiresArg: true, describe: 'NAME|UID[:GROUP|GID] in the image' })
-      .option('volume', { alias: 'v', type: 'string', array: true, nargs: 1, describe: 'SOURCE:DESTINATION[:ro]' })
-      .option('net', { choices: ['host', 'none'] as const, default: 'host' as const, describe: 'Network' })
-      .option('runtime', {
-        choices: ['auto', ...RUNTIME_NAMES] as const,
-        default: 'auto' as const,
-        describe: 'OCI runtime',
-      })
-      .option('driver', {
-        choices: ['auto', ...DRIVER_NAMES] as const,
-        default: 'auto' as const,
-        describe: 'How to mount',
-      })
-      .option('platform', {
-        type: 'string',
-        requiresArg: true,
-        describe: 'Of an image for several: OS/ARCH[/VARIANT]',
       }),
   async run(args, io) {
-    const { parseEnv, parseVolume } = await import('../../container/container-config.ts');
     const { recordTrace } = await import('../../mount/record-trace.ts');
     const { parseReady } = await import('../../ready/ready.ts');
     const { writeTrace } = await import('../../trace/write-trace.ts');
@@ -87,20 +55,10 @@ export const command = defineCommand({
     const trace = await recordTrace(
       {
         run: {
-          image: args.image,
-          command: args.cmd === undefined ? args.command : ['/bin/sh', '-c', args.cmd],
-          runtime: args.runtime,
-          env: (args.env ?? []).flatMap((text) => parseEnv(text, process.env)),
-          workdir: args.workdir,
-          user: args.user,
-          volumes: (args.volume ?? []).map(parseVolume),
-          net: args.net,
+          ...(await readContainerFlags(args)),
+          ...(args.cmd !== undefined && { command: ['/bin/sh', '-c', args.cmd] }),
           readOnly: false,
           tty: false,
-          driver: args.driver,
-          fetch: readCacheFlags(args),
-          platform: args.platform,
-          registry: readRegistryFlags(args).registry,
         },
         ready: args.ready === undefined ? undefined : parseReady(args.ready),
         durationMs: args.duration === undefined ? undefined : duration('--duration', args.duration),

@@ -1,5 +1,5 @@
 // Other programs that bring images to containers, as they are installed here, each with storage of its own.
-import { findProgram } from '../../find-program.ts';
+import { findProgram } from '../../../base/find-program.ts';
 import type { PeerName, Way } from '../way.ts';
 import { beginContainerd, beginStargz, prepareStargz } from './containerd.ts';
 import { beginNydusd } from './nydusd.ts';
