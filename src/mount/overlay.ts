@@ -1,10 +1,12 @@
 // A read-write mount: overlayfs over the read-only one, with what is written in a directory of its own.
 import { execFile } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, statfsSync, symlinkSync, utimesSync } from 'node:fs';
+import { chmodSync, chownSync, constants, existsSync, mkdirSync, statfsSync, symlinkSync, utimesSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import type { InodeView } from '../image/bootstrap-reader.ts';
+import { mount } from '../native/mount.ts';
 import { writableDir } from '../store/paths.ts';
 import { createSpool, type Spool } from '../store/spool.ts';
 import type { MountRecord } from './mount-record.ts';
@@ -71,7 +73,7 @@ export function createParts(parts: string, readWrite: WritablePlan['readWrite'],
       const mtime = root.mtimeSec + root.mtimeNsec / 1e9;
       utimesSync(readWrite.upper, mtime, mtime);
     }
-    // overlayfs has its own rules for commas and colons in paths; these names have none, wherever they lead.
+    // By names that need nothing quoted, wherever they lead.
     symlinkSync(readWrite.upper, join(parts, 'upper'));
     symlinkSync(readWrite.work, join(parts, 'work'));
   } catch (error) {
@@ -80,28 +82,43 @@ export function createParts(parts: string, readWrite: WritablePlan['readWrite'],
 }
 
 /**
- * Mounts the overlay at `mountpoint`. In a process of its own: the kernel reads the lower file system while it mounts,
- * and this process answers those reads.
- * @throws NaiadError MOUNT_FAILED.
+ * Mounts the overlay at `mountpoint`. On a thread of its own: the kernel reads the lower file system while it mounts, and
+ * this process answers those reads.
+ * @throws NaiadError MOUNT_FAILED
  */
-export async function mountOverlay(parts: string, record: MountRecord): Promise<void> {
-  const { mountpoint, readWrite } = record;
-  // Attributes of an image must not steer overlayfs: redirects and metacopy are neither made nor followed.
-  const flags = ['redirect_dir=nofollow', 'metacopy=off', 'index=off', 'xino=off'];
-  // What ends with the mount need not be brought to disk when a program asks for that.
-  if (readWrite?.remove) flags.push('volatile');
-  const data = ['lowerdir=lower', 'upperdir=upper', 'workdir=work', ...flags].join(',');
-  const args = ['-i', '-t', 'overlay', 'naiad', '-o', data, mountpoint];
+export async function mountOverlay(parts: string, { mountpoint, readWrite }: MountRecord): Promise<void> {
+  // overlayfs has its own rules for commas and colons in paths; this one has neither.
+  const directory = await open(parts, constants.O_RDONLY | constants.O_DIRECTORY);
+  const optionsBelow = (path: string) => {
+    const places = [`lowerdir=${path}lower`, `upperdir=${path}upper`, `workdir=${path}work`];
+    // Attributes of an image must not steer overlayfs: redirects and metacopy are neither made nor followed.
+    const flags = ['redirect_dir=nofollow', 'metacopy=off', 'index=off', 'xino=off'];
+    // What ends with the mount need not be brought to disk when a program asks for that.
+    if (readWrite?.remove) flags.push('volatile');
+    return [...places, ...flags].join(',');
+  };
+  try {
+    const options = optionsBelow(`/proc/self/fd/${directory.fd}/`);
+    await mount({ source: 'naiad', target: mountpoint, type: 'overlay', options });
+  } catch (error) {
+    if (hasCode(error, 'ADDON_MISSING')) return await mountByProgram(parts, mountpoint, optionsBelow(''));
+    throw new NaiadError('MOUNT_FAILED', `overlay at ${mountpoint}: ${(error as Error).message}`, {
+      cause: error,
+      hint: 'The kernel log has the reason: dmesg | tail. Its upper directory must not be on overlayfs or NFS.',
+    });
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Where there is no addon: by mount(8), in the directory that the options are relative to. */
+async function mountByProgram(directory: string, mountpoint: string, options: string): Promise<void> {
+  const args = ['-i', '-t', 'overlay', 'naiad', '-o', options, mountpoint];
   await new Promise<void>((done, reject) => {
-    execFile('mount', args, { cwd: parts, env: { ...process.env, LC_ALL: 'C' } }, (error, _stdout, stderr) => {
+    execFile('mount', args, { cwd: directory, env: { ...process.env, LC_ALL: 'C' } }, (error, _stdout, stderr) => {
       if (!error) return done();
       const reason = stderr.trim() || error.message;
-      reject(
-        new NaiadError('MOUNT_FAILED', `overlay at ${mountpoint}: ${reason}`, {
-          cause: error,
-          hint: 'The kernel log has the reason: dmesg | tail. Its upper directory must not be on overlayfs or NFS.',
-        }),
-      );
+      reject(new NaiadError('MOUNT_FAILED', `overlay at ${mountpoint}: ${reason}`, { cause: error }));
     });
   });
 }
