@@ -8,6 +8,7 @@ import { letGo } from './let-go.ts';
 import { networkFailure } from './network.ts';
 import { checkContentRange, rangeHeader } from './ranges.ts';
 import type { SignedAddress } from './signed-address.ts';
+import { SlabReader } from './slabs.ts';
 import type { Call, Registry } from './transport.ts';
 
 const STATUSES = [200, 206, 416];
@@ -89,11 +90,13 @@ async function resolved(registry: Registry, asked: Call, address: SignedAddress)
 }
 
 async function* piecesOf(registry: Registry, response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const slabs = new SlabReader();
   try {
     for await (const piece of response.body) {
       registry.stats.bytesReceived += piece.length;
+      const isUsedAgain = slabs.next(piece);
       yield piece;
-      letGo(piece.length);
+      if (!isUsedAgain) letGo(piece.length);
     }
   } catch (error) {
     const failure = networkFailure(error, { method: 'GET', url: response.url, signal });
@@ -101,6 +104,7 @@ async function* piecesOf(registry: Registry, response: HttpResponse, signal: Abo
       ? new TransientFailure(failure)
       : failure;
   } finally {
+    slabs.end(response.body);
     discard(response);
   }
 }

@@ -79,7 +79,7 @@ export class Dragonfly implements AsyncDisposable {
     const headersTimeoutMs = DRAGONFLY_ANSWER_TIMEOUT_MS;
     let response: HttpResponse;
     try {
-      response = await throughNetwork(this.#pool, undefined, this.#address)({ ...request, headers, headersTimeoutMs });
+      response = await throughNetwork(this.#pool, { proxy: this.#address })({ ...request, headers, headersTimeoutMs });
     } catch (error) {
       if (signal?.aborted) throw error;
       this.#rest();

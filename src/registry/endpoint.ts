@@ -18,6 +18,7 @@ import type { Capability, HostConfig } from './hosts-file.ts';
 import { Agent, ProxyAgent } from './http-client.ts';
 import { throughNetwork } from './network.ts';
 import { proxyFor } from './proxy.ts';
+import { RangeLane } from './range-lane.ts';
 import { type Quota, rateLimitOf } from './rate-limit.ts';
 import type { Secrets } from './redact.ts';
 import { followRedirects } from './redirect.ts';
@@ -43,8 +44,9 @@ export class Endpoint implements AsyncDisposable {
   readonly authenticator: Authenticator;
   readonly #options: EndpointOptions;
   readonly #pools = new Map<string, Dispatcher>();
-  /** The same, found quickly. */
-  readonly #poolsByOrigin = new Map<string, Dispatcher>();
+  readonly #lanes: RangeLane[] = [];
+  /** The way to each origin. */
+  readonly #networks = new Map<string, Exchange>();
   readonly #dragonfly: Dragonfly | undefined;
   #restsUntilMs = 0;
   #distrustedUntilMs = 0;
@@ -66,7 +68,7 @@ export class Endpoint implements AsyncDisposable {
       const isOwn = request.url.origin === url.origin;
       const told = isDragonfly && request.urgency ? dragonflyHeaders(request.urgency) : {};
       const headers = isOwn ? { ...told, ...own, ...request.headers } : request.headers;
-      const direct = throughNetwork(this.#pool(request.url, isOwn ? tls : { ...tls, cert: [], key: [] }));
+      const direct = this.#network(request.url, isOwn ? tls : { ...tls, cert: [], key: [] });
       const network = isOwn && dragonfly ? dragonfly.before(direct) : direct;
       const next = say ? tracing(network, say) : network;
       return await rateLimitOf(request.url).send({ ...request, headers }, next);
@@ -139,14 +141,19 @@ export class Endpoint implements AsyncDisposable {
     return await this.authenticator.exchange(request);
   }
 
-  #pool(url: URL, tls: TlsOptions): Dispatcher {
-    const known = this.#poolsByOrigin.get(url.origin) ?? this.#open(url, tls);
-    this.#poolsByOrigin.set(url.origin, known);
-    return known;
+  #network(url: URL, tls: TlsOptions): Exchange {
+    const known = this.#networks.get(url.origin);
+    if (known) return known;
+    const proxy = proxyFor(url);
+    const { connectTimeoutMs, ...connect } = tls;
+    const lane = proxy ? undefined : new RangeLane(new URL(url.origin), { ...connect, timeout: connectTimeoutMs });
+    if (lane) this.#lanes.push(lane);
+    const network = throughNetwork(this.#pool(url, tls, proxy), { lane });
+    this.#networks.set(url.origin, network);
+    return network;
   }
 
-  #open(url: URL, tls: TlsOptions): Dispatcher {
-    const proxy = proxyFor(url);
+  #pool(url: URL, tls: TlsOptions, proxy: URL | undefined): Dispatcher {
     const isOwn = url.origin === this.url.origin;
     const key = `${proxy?.href ?? ''} ${isOwn} ${url.protocol}`;
     const known = this.#pools.get(key);
@@ -168,6 +175,7 @@ export class Endpoint implements AsyncDisposable {
 
   /** Ends idle connections at once and running requests with an error. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const lane of this.#lanes) lane.destroy();
     await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
     await this.#dragonfly?.[Symbol.asyncDispose]();
   }

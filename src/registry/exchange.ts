@@ -107,3 +107,18 @@ export async function readBody(response: HttpResponse, sizeMax: number, what: st
 export function displayUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}${url.search === '' ? '' : '?…'}`;
 }
+
+/** What a signal was aborted with, or that it was. */
+export function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new NaiadError('CANCELED', 'interrupted');
+}
+
+/** What a request is sent with. */
+export function headersOf(request: HttpRequest): Record<string, string> {
+  return {
+    'user-agent': 'naiad',
+    'accept-encoding': 'identity',
+    ...request.headers,
+    ...(request.body ? { 'content-length': String(request.body.size) } : {}),
+  };
+}

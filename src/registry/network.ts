@@ -4,35 +4,42 @@ import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { REGISTRY_IDLE_TIMEOUT_MS } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { displayUrl, type Exchange, type HttpRequest, type HttpResponse } from './exchange.ts';
+import { asError, displayUrl, type Exchange, type HttpRequest, type HttpResponse, headersOf } from './exchange.ts';
+import type { RangeLane } from './range-lane.ts';
 import { ReceivedBody } from './received-body.ts';
 
 /** How what is sent gets to where it goes. */
 interface Way {
-  readonly pool: Dispatcher;
-  readonly proxy: URL | undefined;
+  /** An answer that does not begin, or stops coming, for so long is a failure. */
   readonly idleMs: number;
+  /** To it requests go by their whole address, also those that are for TLS. */
+  readonly proxy?: URL | undefined;
 }
 
 /**
- * Sends requests as they are: nothing is followed, retried or added but a name of ours. An answer that does not begin, or
- * stops coming, for `idleMs` is a failure. To `proxy` they go by their whole address, also those that are for TLS.
+ * Sends requests as they are: nothing is followed, retried or added but a name of ours. Ranges go by `lane` where there is one and
+ * it takes them, all else by `pool`.
  */
-export function throughNetwork(pool: Dispatcher, idleMs = REGISTRY_IDLE_TIMEOUT_MS, proxy?: URL): Exchange {
+export function throughNetwork(
+  pool: Dispatcher,
+  { idleMs = REGISTRY_IDLE_TIMEOUT_MS, proxy, lane }: Partial<Way> & { readonly lane?: RangeLane | undefined } = {},
+): Exchange {
   const way = { pool, proxy, idleMs };
   return async (given) => {
-    const request = { headersTimeoutMs: idleMs, ...given };
     try {
-      throwIfAborted(request.signal);
+      throwIfAborted(given.signal);
+      const answer = lane?.takes(given) ? await lane.send(given) : undefined;
+      if (answer) return answer;
+      const request = { headersTimeoutMs: idleMs, ...given };
       return await new Promise<HttpResponse>((resolve, reject) => dispatch(way, request, resolve, reject));
     } catch (error) {
-      throw networkFailure(error, request);
+      throw networkFailure(error, given);
     }
   };
 }
 
 function dispatch(
-  { pool, proxy, idleMs }: Way,
+  { pool, proxy, idleMs }: Way & { readonly pool: Dispatcher },
   request: HttpRequest & { readonly headersTimeoutMs: number },
   resolve: (response: HttpResponse) => void,
   reject: (error: unknown) => void,
@@ -80,19 +87,6 @@ function dispatch(
       },
     },
   );
-}
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new NaiadError('CANCELED', 'interrupted');
-}
-
-function headersOf(request: HttpRequest): Record<string, string> {
-  return {
-    'user-agent': 'naiad',
-    'accept-encoding': 'identity',
-    ...request.headers,
-    ...(request.body ? { 'content-length': String(request.body.size) } : {}),
-  };
 }
 
 /** Failures of the moment. */

@@ -3,6 +3,7 @@ import type { ByteRange } from '../backend/blob-reader.ts';
 import { NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { type HttpResponse, headerOf } from './exchange.ts';
+import { SlabReader } from './slabs.ts';
 
 export function rangeHeader(range: ByteRange): string {
   return `bytes=${range.offset}-${range.offset + range.size - 1}`;
@@ -63,14 +64,20 @@ export async function fillFromBody(
   const { skip, what, onBytes } = options;
   let dropped = 0;
   let filled = 0;
-  for await (const piece of response.body) {
-    onBytes(piece.length);
-    const rest = piece.subarray(Math.min(piece.length, skip - dropped));
-    dropped += piece.length - rest.length;
-    const taken = rest.subarray(0, target.length - filled);
-    target.set(taken, filled);
-    filled += taken.length;
-    if (filled === target.length) return;
+  const slabs = new SlabReader();
+  try {
+    for await (const piece of response.body) {
+      slabs.next(piece);
+      onBytes(piece.length);
+      const rest = piece.subarray(Math.min(piece.length, skip - dropped));
+      dropped += piece.length - rest.length;
+      const taken = rest.subarray(0, target.length - filled);
+      target.set(taken, filled);
+      filled += taken.length;
+      if (filled === target.length) return;
+    }
+  } finally {
+    slabs.end(response.body);
   }
   throw new TransientFailure(
     new NaiadError('REGISTRY_PROTOCOL', `${what}: the answer ended after ${filled} of ${target.length} bytes`),

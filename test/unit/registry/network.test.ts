@@ -49,7 +49,7 @@ test('network: an answer that does not begin, and one that stops coming', async 
     response.writeHead(200, { 'content-length': '100' }).write('begun');
   });
   await using agent = disposable(new Agent());
-  const send = throughNetwork(agent.agent, IDLE_MS);
+  const send = throughNetwork(agent.agent, { idleMs: IDLE_MS });
   assert.match(await failureOf(send(get(`${double.url}/never`))), /no answer in time$/);
   const response = await send(get(`${double.url}/stops`));
   await assert.rejects(
@@ -66,7 +66,7 @@ test('network: a request may have longer to be answered than others', async () =
     (_, response) => void setTimeout(() => response.end('late'), 2 * IDLE_MS + 1000),
   );
   await using agent = disposable(new Agent());
-  const send = throughNetwork(agent.agent, IDLE_MS);
+  const send = throughNetwork(agent.agent, { idleMs: IDLE_MS });
   assert.equal((await send(get(double.url, { headersTimeoutMs: 20_000 }))).status, 200);
 });
 
