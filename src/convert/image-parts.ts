@@ -1,11 +1,11 @@
 // The documents of a converted image: bootstrap layer, config, manifest (Nydus' conventions, see docs/format/image.md).
-import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { Readable, Transform } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { pack as createPack } from 'tar-stream';
 import { systemError } from '../base/system-error.ts';
+import { digesting } from '../codec/digesting.ts';
 import { ANNOTATIONS, BOOTSTRAP_PATHS, NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/annotations.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
@@ -64,19 +64,6 @@ export async function writeBootstrapLayer(
       annotations: { [ANNOTATIONS.bootstrap]: 'true', [ANNOTATIONS.fsVersion]: '6' },
     },
   };
-}
-
-function digesting(): { stream: Transform; result(): { digest: string; size: number } } {
-  const hash = createHash('sha256');
-  let size = 0;
-  const stream = new Transform({
-    transform(piece: Buffer, _encoding, done) {
-      hash.update(piece);
-      size += piece.length;
-      done(null, piece);
-    },
-  });
-  return { stream, result: () => ({ digest: `sha256:${hash.digest('hex')}`, size }) };
 }
 
 export function blobDescriptor(blob: BlobInfo): Descriptor {

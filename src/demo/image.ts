@@ -1,14 +1,14 @@
 // A plan becomes an ordinary OCI image: gzipped tars on disk, a config and a manifest, and from there into a registry.
-import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { join } from 'node:path';
-import { Readable, Transform } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { pack as createPack, type Pack } from 'tar-stream';
 import { forEachBounded } from '../base/concurrency.ts';
 import { systemError } from '../base/system-error.ts';
 import { MiB } from '../base/units.ts';
+import { digesting } from '../codec/digesting.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
@@ -125,25 +125,4 @@ async function packFiles(tar: Pack, files: readonly LayerFile[]): Promise<void> 
     await pipeline(Readable.from(bytes), sink);
   }
   tar.finalize();
-}
-
-/** Passes bytes on; digest and size of them afterwards. */
-function digesting(): { readonly stream: Transform; result(): { readonly digest: string; readonly size: number } } {
-  const hash = createHash('sha256');
-  let size = 0;
-  let digest: string | undefined;
-  const stream = new Transform({
-    transform(piece: Buffer, _encoding, done) {
-      hash.update(piece);
-      size += piece.length;
-      done(null, piece);
-    },
-  });
-  return {
-    stream,
-    result() {
-      digest ??= `sha256:${hash.digest('hex')}`;
-      return { digest, size };
-    },
-  };
 }
