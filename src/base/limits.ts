@@ -167,7 +167,7 @@ export const FILL_SMALL_MAX = 16 * MiB;
 export const EARLY_HELD_MAX = 16 * MiB;
 /** Blobs that are asked for before the bootstrap is here, and the stored bytes of an image of which all are. */
 export const EARLY_BLOBS_MAX = 8;
-export const EARLY_IMAGE_SIZE_MAX = 1 * MiB;
+export const EARLY_IMAGE_SIZE_MAX = 4 * MiB;
 /** With so little of the bootstrap to come, what is asked for now arrives behind it. */
 export const BOOTSTRAP_REST = 512 * KiB;
 /** How often that is looked at. */

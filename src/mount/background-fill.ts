@@ -88,7 +88,7 @@ export class BackgroundFill implements AsyncDisposable {
     }
     // Of an image with a hot blob it is known what a start reads.
     if (this.#wholeIfSmall && this.#hotBlobIds.length === 0 && this.#coverage().bytesTotal <= FILL_SMALL_MAX) {
-      await this.#bring({ priority: 'hot', why: 'the image is small', chunks: allChunks(fs) });
+      await this.#bring({ priority: 'hot', stream: true, why: 'the image is small', chunks: allChunks(fs) });
       this.#phase = { state: 'complete', why: 'the image is small' };
       return;
     }

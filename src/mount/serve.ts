@@ -19,7 +19,7 @@ import { adoptSpool, type Spool } from '../store/spool.ts';
 import { writeTrace } from '../trace/write-trace.ts';
 import { type ConvertedImage, metadataDigests } from '../transport/image.ts';
 import { BackgroundFill } from './background-fill.ts';
-import type { CacheDirectories } from './cache-directory.ts';
+import type { CacheDirectories, CacheDirectory } from './cache-directory.ts';
 import type { CachePool } from './cache-pool.ts';
 import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
@@ -37,7 +37,7 @@ import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { recordedTrace } from './recorded-trace.ts';
 import { cleanDead } from './recover.ts';
 import { type RetryOptions, retryOpen } from './retry-open.ts';
-import type { SharedImage, SharedImages } from './shared-images.ts';
+import type { SharedImage, SharedImages, WantedImage } from './shared-images.ts';
 import { slowReasons } from './slow-reasons.ts';
 import { TraceLookup, type TracePlace, type TraceUse } from './trace-source.ts';
 import { unmount } from './unmount.ts';
@@ -71,7 +71,7 @@ export class ServedMount {
   #anchor: number | undefined;
   #shared: SharedImage | undefined;
   #fs: ImageFs | undefined;
-  #directory: AsyncDisposable | undefined;
+  #directory: (CacheDirectory & AsyncDisposable) | undefined;
   #metadata: Disposable | undefined;
   #fill: BackgroundFill | undefined;
   readonly #traceLookup: TraceLookup;
@@ -213,18 +213,16 @@ export class ServedMount {
 
   /** Image and caches. */
   async #open(reference: string, signal: AbortSignal, { keptFirst = false } = {}): Promise<ConvertedImage> {
-    const { pool, observer, images } = this.#context;
-    const { cacheSizeMax, fetchDeadlineMs } = this.#request;
+    const { pool, observer } = this.#context;
+    const { fetchDeadlineMs } = this.#request;
     const { cache } = this.#record;
-    const directory = await this.#context.directories.open(cache, cacheSizeMax);
-    this.#directory = directory;
     const onResolved = (place: TracePlace) => {
       this.#traceLookup.begin(place);
       this.#times.resolvedMs = performance.now() - this.#beganMs;
     };
     const wanted = { reference, request: this.#request, cache, keptFirst, onResolved };
-    this.#shared = await images.open(wanted, signal);
-    const { image, early } = this.#shared;
+    const { directory, shared } = await this.#openBoth(wanted, signal);
+    const { image, early } = shared;
     this.#times.bootstrapMs = performance.now() - this.#beganMs;
     this.#metadata = holdFiles(metadataDigests(image).map((digest) => join(metadataDir(cache), digest)));
     const readerOf = (blobId: string) => early.of(blobId, image.blobReader(blobId));
@@ -244,6 +242,32 @@ export class ServedMount {
     const devices = this.fs.caches.map(({ device }) => device);
     this.#traceUse = this.#traceLookup.use({ bootstrap, devices }, { isHere });
     return image;
+  }
+
+  /** The registry is asked while the cache is looked through. What came of one is given back when the other fails. */
+  async #openBoth(
+    wanted: WantedImage,
+    signal: AbortSignal,
+  ): Promise<{ directory: CacheDirectory; shared: SharedImage }> {
+    const { images, directories } = this.#context;
+    const noCache = new AbortController();
+    const openDirectory = async () => {
+      try {
+        this.#directory = await directories.open(wanted.cache, this.#request.cacheSizeMax);
+        return this.#directory;
+      } catch (error) {
+        noCache.abort(error);
+        throw error;
+      }
+    };
+    const openImage = async () => {
+      this.#shared = await images.open(wanted, AbortSignal.any([signal, noCache.signal]));
+      return this.#shared;
+    };
+    const [directory, shared] = await Promise.allSettled([openDirectory(), openImage()]);
+    if (directory.status === 'rejected') throw directory.reason;
+    if (shared.status === 'rejected') throw shared.reason;
+    return { directory: directory.value, shared: shared.value };
   }
 
   /** After an attempt to open the image of a mount that is there: nothing of it is left, and the record says why. */
