@@ -5,67 +5,30 @@ import { NaiadError } from '../base/errors.ts';
 import { EARLY_HELD_MAX } from '../base/limits.ts';
 import { type BlobReader, type BlobStream, openStream } from './blob-reader.ts';
 
-/** What of it nobody has taken yet waits here. */
-class HeldPieces {
-  readonly #pieces: Uint8Array[] = [];
-  #size = 0;
-  #over = false;
-  #failure: unknown;
-  #changed = deferred<void>();
-
-  get size(): number {
-    return this.#size;
-  }
-
-  /** Resolves when there is room for more. */
-  async add(piece: Uint8Array): Promise<void> {
-    this.#pieces.push(piece);
-    this.#size += piece.length;
-    this.#tell();
-    while (this.#size > EARLY_HELD_MAX && !this.#over) await this.#changed.promise;
-  }
-
-  /** Nothing more is added; after `failure`, because of that. What is held is dropped then. */
-  end(failure?: unknown): void {
-    this.#over = true;
-    this.#failure ??= failure;
-    this.#tell();
-  }
-
-  async *taken(): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const piece = this.#pieces.shift();
-      if (piece) {
-        this.#size -= piece.length;
-        this.#tell();
-        yield piece;
-      } else if (this.#failure !== undefined) throw this.#failure;
-      else if (this.#over) return;
-      else await this.#changed.promise;
-    }
-  }
-
-  #tell(): void {
-    this.#changed.resolve();
-    this.#changed = deferred<void>();
-  }
-}
-
 export class EarlyStream implements Disposable {
   readonly #over = new AbortController();
-  readonly #held = new HeldPieces();
   readonly #opened: Promise<BlobStream>;
+  /** Copies: what a stream gives, it uses again once it is asked for more. */
+  readonly #held: Uint8Array[] = [];
+  #heldSize = 0;
+  /** Resolves when somebody opens it, or it is given up. */
+  readonly #left = deferred<void>();
+  #isLeft = false;
+  /** What has not come yet. */
+  #rest: AsyncIterator<Uint8Array> | undefined;
+  #holding: Promise<void> = Promise.resolve();
   #answerMs = 0;
-  #left = false;
 
   /** Asks for the whole blob, of `size` bytes, at once. */
   constructor(reader: BlobReader, size: number) {
     const askedMs = performance.now();
     this.#opened = openStream(reader, { offset: 0, size }, this.#over.signal);
     this.#opened.then(
-      (stream) => {
+      ({ pieces }) => {
         this.#answerMs = performance.now() - askedMs;
-        void this.#hold(stream);
+        this.#rest = pieces[Symbol.asyncIterator]();
+        this.#holding = this.#hold(this.#rest);
+        this.#holding.catch(() => undefined); // Whoever opens it hears of it.
       },
       () => undefined, // Whoever opens it asks again.
     );
@@ -85,46 +48,58 @@ export class EarlyStream implements Disposable {
 
   /** Gives it up, unless somebody has opened it. */
   [Symbol.dispose](): void {
-    if (!this.#left) this.#end();
-    this.#left = true;
+    if (this.#isLeft) return;
+    this.#leave();
+    this.#end();
   }
 
   async #take(signal: AbortSignal): Promise<BlobStream | undefined> {
-    if (this.#left) return undefined;
-    this.#left = true;
+    if (this.#isLeft) return undefined;
+    this.#leave();
     const onAbort = () => this.#end();
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     const stream = await this.#opened.catch(() => undefined);
     if (!stream) return undefined;
     const pieces = this.#pieces(() => signal.removeEventListener('abort', onAbort));
-    return { ...stream, pieces, early: { answerMs: this.#answerMs, bytes: this.#held.size } };
+    return { ...stream, pieces, early: { answerMs: this.#answerMs, bytes: this.#heldSize } };
   }
 
   async *#pieces(onLeft: () => void): AsyncGenerator<Uint8Array> {
     try {
-      yield* this.#held.taken();
+      yield* this.#held.splice(0);
+      await this.#holding; // It was asking for one more.
+      yield* this.#held.splice(0);
+      for (let next = await this.#rest?.next(); next && !next.done; next = await this.#rest?.next()) yield next.value;
+      this.#over.signal.throwIfAborted(); // Then that was not its end.
     } finally {
       onLeft();
       this.#end(); // Whoever leaves before its end wants no more.
     }
   }
 
-  async #hold({ pieces }: BlobStream): Promise<void> {
-    try {
-      for await (const piece of pieces) {
-        await this.#held.add(piece);
-        if (this.#over.signal.aborted) break;
+  /** Until somebody opens it; then what comes is theirs. */
+  async #hold(rest: AsyncIterator<Uint8Array>): Promise<void> {
+    while (!this.#isLeft) {
+      if (this.#heldSize > EARLY_HELD_MAX) {
+        await this.#left.promise;
+        return;
       }
-      this.#held.end();
-    } catch (error) {
-      this.#held.end(error);
+      const next = await rest.next();
+      if (next.done) return;
+      this.#held.push(new Uint8Array(next.value));
+      this.#heldSize += next.value.length;
     }
   }
 
+  #leave(): void {
+    this.#isLeft = true;
+    this.#left.resolve();
+  }
+
   #end(): void {
-    const reason = new NaiadError('CANCELED', 'nobody wants the rest');
-    this.#over.abort(reason);
-    this.#held.end(reason);
+    this.#over.abort(new NaiadError('CANCELED', 'nobody wants the rest'));
+    this.#held.length = 0;
+    void this.#rest?.return?.().catch(() => undefined);
   }
 }

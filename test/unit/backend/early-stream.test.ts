@@ -60,6 +60,22 @@ test('early stream: what came before it was opened is there at once, and the blo
   assert.equal(asked.length, 2, 'it is given once');
 });
 
+test('early stream: what is held stays as it was though the source uses its memory again', async () => {
+  const memory = new Uint8Array(100);
+  const { reader } = scripted(async function* () {
+    for (let at = 0; at < SIZE; at += 100) {
+      memory.set(BLOB.subarray(at, at + 100));
+      yield memory;
+      memory.fill(255);
+    }
+  });
+  using early = new EarlyStream(reader, SIZE);
+  await new Promise((resolve) => setImmediate(resolve));
+  const pieces: Uint8Array[] = [];
+  for await (const piece of (await open(early.of(reader), WHOLE)).pieces) pieces.push(new Uint8Array(piece));
+  assert.deepEqual(Buffer.concat(pieces), Buffer.from(BLOB));
+});
+
 test('early stream: other ranges, and the origin, are asked for anew', async () => {
   const { reader, asked } = scripted(inPieces);
   using early = new EarlyStream(reader, SIZE);
