@@ -2,7 +2,7 @@
 // usage: node scripts/bench-coldstart.mjs [--runs N] [--minutes M] [--images app-NAME,…] [--net LINK]… [--resume] [--raw DIR]
 //        [--out DIR] [-- OPTIONS of bench coldstart]
 // As root, on a machine that does nothing else. Images that are missing are built first, outside of the minutes.
-// An image over a link that fails is told at the end, and the others are measured; the pages are written anew after each.
+// An image over a link that fails is tried once more after the others; the pages are written anew after each.
 // --resume leaves out what has a report already; a failed or interrupted run goes on where it was.
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -64,7 +64,8 @@ for (let job = left.shift(); job && !interrupted; job = left.shift()) {
   say(`${job.title}: ${seconds} s for it`);
   const jobBegan = Date.now();
   const why = await measure(job, seconds);
-  if (why !== undefined) failed.push(`${job.title}: ${why}`);
+  if (why !== undefined && !job.again && !interrupted) left.push({ ...job, again: true });
+  else if (why !== undefined) failed.push(`${job.title}: ${why}`);
   const took = Math.round((Date.now() - jobBegan) / 1000);
   say(`${job.title}: ${why ?? 'done'} after ${took} s`);
   writePages();

@@ -12,7 +12,7 @@ import { createSpool } from '../store/spool.ts';
 import { type BlobImage, writeBlobImage } from './blob-image.ts';
 import { type CommandOptions, runCommand } from './command.ts';
 import { checkRanges, randomRanges, readRanges, runWrk } from './range-load.ts';
-import { type BenchServer, startDockerRegistry, startNginx } from './registry-servers.ts';
+import { type BenchServer, startDockerRegistry, startNginx } from './servers.ts';
 import { type Spread, spreadOf } from './statistics.ts';
 
 export interface RegistryBenchOptions {
@@ -59,7 +59,9 @@ export async function benchRegistry(options: RegistryBenchOptions): Promise<Regi
   await mkdir(layout);
   const image = await writeBlobImage(layout, size, signal);
   const bench = new RegistryBench(options, spool.path, image);
-  await using registry = await bench.start('docker-registry', () => startDockerRegistry(spool.path, signal));
+  await using registry = await bench.start('docker-registry', () =>
+    startDockerRegistry(spool.path, { signal, remembers: false }),
+  );
   await using nginx = await bench.start('nginx', () => startNginx(spool.path, layout, signal));
   await bench.findPeers();
   if (registry) await bench.pushes(registry);

@@ -106,7 +106,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   const { signal, note } = options;
   await using spool = await createSpool(tmpdir());
   const place = (name: string) => join(spool.path, name);
-  await using registry = await startBenchRegistry(place('registry'));
+  await using registry = await startBenchRegistry(place('registry'), signal);
   note(`pushing ${options.image} to ${registry.what}`);
   const near = `127.0.0.1:${registry.port}`;
   await runNaiad(['copy', '--quiet', options.image, `docker://${near}/${ORIGINAL}`], { signal });

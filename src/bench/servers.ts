@@ -1,13 +1,16 @@
-// Servers that a benchmark of the registry client asks: docker-registry, and nginx as the storage that registries redirect to.
+// Servers that benchmarks ask: docker-registry, naiad's own, and nginx as the storage that registries redirect to.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { signalChild } from '../base/child-process.ts';
 import { NaiadError } from '../base/errors.ts';
 import { freePort } from './free-port.ts';
+
+const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 export interface BenchServer extends AsyncDisposable {
   readonly name: string;
@@ -19,26 +22,41 @@ export interface BenchServer extends AsyncDisposable {
 
 const START_MS = 20_000;
 
-/** An empty docker-registry over files in `dir`. @throws NaiadError COMMAND_FAILED where there is none */
-export async function startDockerRegistry(dir: string, signal: AbortSignal): Promise<BenchServer> {
+/**
+ * An empty docker-registry over files in `dir`. `remembers` what it has in memory, as registries do; then nothing may be
+ * removed from under it. @throws NaiadError COMMAND_FAILED where there is none
+ */
+export async function startDockerRegistry(
+  dir: string,
+  { signal, remembers }: { readonly signal: AbortSignal; readonly remembers: boolean },
+): Promise<BenchServer> {
   const root = join(dir, 'registry');
   const host = `127.0.0.1:${await freePort()}`;
   const config = join(dir, 'registry.yml');
   await mkdir(root, { recursive: true });
+  const cache = remembers ? ', cache: { blobdescriptor: inmemory }' : '';
   const lines = [
     'version: 0.1',
     'log: { level: error, accesslog: { disabled: true } }',
-    `storage: { filesystem: { rootdirectory: ${root} } }`,
+    `storage: { filesystem: { rootdirectory: ${root} }${cache} }`,
     `http: { addr: "${host}", secret: bench }`,
   ];
   await writeFile(config, lines.join('\n'));
   const stop = await startServer('docker-registry', ['serve', config], host, signal);
   return {
-    name: 'docker-registry',
-    host,
-    empty: () => rm(join(root, 'docker'), { recursive: true, force: true }),
+    ...{ name: 'docker-registry', host },
+    ...(!remembers && { empty: () => rm(join(root, 'docker'), { recursive: true, force: true }) }),
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** naiad's own registry over files in `dir`. @throws NaiadError COMMAND_FAILED */
+export async function startOwnRegistry(dir: string, signal: AbortSignal): Promise<BenchServer> {
+  const root = join(dir, 'registry');
+  const host = `127.0.0.1:${await freePort()}`;
+  const args = [COMMAND, 'registry', 'serve', '--root', root, '--listen', host];
+  const stop = await startServer(process.execPath, args, host, signal);
+  return { name: 'naiad registry serve', host, [Symbol.asyncDispose]: stop };
 }
 
 /** nginx, which gives out the blobs of the OCI layout in `layout`. @throws NaiadError COMMAND_FAILED where there is none */
@@ -71,14 +89,14 @@ export async function startNginx(dir: string, layout: string, signal: AbortSigna
   };
 }
 
-/** Starts a server and waits until it listens; returns what stops it. */
+/** Starts a server, out of reach of Ctrl-C, and waits until it listens; returns what stops it. */
 async function startServer(
   command: string,
   args: readonly string[],
   host: string,
   signal: AbortSignal,
 ): Promise<() => Promise<void>> {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-1000);
