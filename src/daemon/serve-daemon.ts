@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
+import { blakeLibrary, zstdLibrary } from '../codec/libraries.ts';
 import { formatTrace } from '../format/trace/trace.ts';
 import { askKeeper } from '../keeper/keeper.ts';
 import { containerFacts } from '../mount/container-facts.ts';
@@ -96,10 +97,12 @@ function reasonOf(stop: AbortSignal): NaiadError {
   return stop.reason instanceof NaiadError ? stop.reason : new NaiadError('CANCELED', 'the daemon was stopped');
 }
 
-/** What a first mount needs is loaded and tried before it is asked for: the HTTP client takes 60 ms. */
+/** What a first mount needs is loaded and tried before it is asked for: the HTTP client takes 60 ms, the usual codecs 50 ms. */
 async function preload(): Promise<void> {
   try {
     await import('../transport/registry-transport.ts');
+    blakeLibrary();
+    zstdLibrary();
     let directory = cacheDir();
     while (!existsSync(directory)) directory = dirname(directory);
     preContentProblem(directory);
