@@ -20,6 +20,8 @@ export type ReadState = (typeof READ_STATES)[number];
 export interface ReadBenchOptions {
   /** Reference of a converted image. */
   readonly image: string;
+  /** Options of naiad that say how its registry is reached. */
+  readonly registryArguments: readonly string[];
   readonly drivers: readonly string[];
   readonly runs: number;
   readonly signal: AbortSignal;
@@ -65,7 +67,7 @@ export async function benchRead(options: ReadBenchOptions): Promise<ReadBenchRep
   const { signal, note } = options;
   const tree = join(spool.path, 'tree');
   note('unpacking');
-  await runNaiad(['unpack', '--quiet', options.image, tree], { dir: spool.path, signal });
+  await runNaiad(['unpack', '--quiet', ...options.registryArguments, options.image, tree], { dir: spool.path, signal });
   const lists = writeLists(tree, spool.path);
   const { found, missing } = await openTargets(options, tree, spool.path);
   const samples = new Map<string, Sample[]>();
@@ -97,7 +99,7 @@ export async function benchRead(options: ReadBenchOptions): Promise<ReadBenchRep
 
 /** Opens what can be had here; the rest is told with its reason. */
 async function openTargets(
-  { image, drivers, signal, note }: ReadBenchOptions,
+  { image, registryArguments, drivers, signal, note }: ReadBenchOptions,
   tree: string,
   dir: string,
 ): Promise<{ found: ReadTarget[]; missing: { name: string; why: string }[] }> {
@@ -107,7 +109,7 @@ async function openTargets(
     ext4: (place) => ext4Target(tree, place),
     floor: (place) => floorTarget(tree, place),
   };
-  for (const driver of drivers) openers[driver] = (place) => driverTarget(image, driver, place);
+  for (const driver of drivers) openers[driver] = (place) => driverTarget([...registryArguments, image], driver, place);
   try {
     for (const [name, open] of Object.entries(openers)) {
       note(`mounting ${name}`);

@@ -102,11 +102,14 @@ async function untilMounted(root: string, child: ChildProcess): Promise<void> {
   throw new NaiadError('COMMAND_FAILED', `the floor was not mounted on ${root}`);
 }
 
-/** `image` by `driver`, with every chunk in its cache. @throws NaiadError COMMAND_FAILED with what the command said. */
-export async function driverTarget(image: string, driver: string, place: TargetPlace): Promise<ReadTarget> {
+/**
+ * An image, after options that say how its registry is reached, by `driver`, with every chunk in its cache.
+ * @throws NaiadError COMMAND_FAILED with what the command said
+ */
+export async function driverTarget(image: readonly string[], driver: string, place: TargetPlace): Promise<ReadTarget> {
   const root = join(place.dir, 'mnt');
   mkdirSync(root, { recursive: true });
-  const mount = () => runNaiad(['mount', '--quiet', `--driver=${driver}`, image, root], place);
+  const mount = () => runNaiad(['mount', '--quiet', `--driver=${driver}`, ...image, root], place);
   const umount = () => runNaiad(['umount', '--quiet', root], { ...place, signal: new AbortController().signal });
   await mount();
   try {

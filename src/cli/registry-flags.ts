@@ -47,6 +47,13 @@ export function readRegistryFlags(flags: RegistryFlags): {
   return { registry, authFile: registry.authFile };
 }
 
+const FLAGS = ['authfile', 'certs-dir', 'plain-http', 'insecure-skip-verify', 'tls-verify', 'dragonfly'] as const;
+
+/** The same, for a naiad that is started by this one. */
+export function registryArguments(flags: RegistryFlags): string[] {
+  return FLAGS.flatMap((name) => (flags[name] === undefined ? [] : [`--${name}=${flags[name]}`]));
+}
+
 function waysOf(flags: Pick<RegistryFlags, 'authfile' | 'certs-dir' | 'plain-http' | 'tls-verify'>): RegistryOptions {
   return {
     authFile: flags.authfile,

@@ -30,6 +30,8 @@ import { WorkerProcess } from './worker-process.ts';
 export interface ColdstartOptions {
   /** Reference of an ordinary image. */
   readonly image: string;
+  /** Options of naiad that say how its registry is reached. */
+  readonly registryArguments: readonly string[];
   readonly command: readonly string[];
   readonly ready: string;
   readonly link: Link;
@@ -109,7 +111,9 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   await using registry = await startBenchRegistry(place('registry'), signal);
   note(`pushing ${options.image} to ${registry.what}`);
   const near = `127.0.0.1:${registry.port}`;
-  await runNaiad(['copy', '--quiet', options.image, `docker://${near}/${ORIGINAL}`], { signal });
+  await runNaiad(['copy', '--quiet', ...options.registryArguments, options.image, `docker://${near}/${ORIGINAL}`], {
+    signal,
+  });
   note('converting it');
   const converted = JSON.parse(
     await runNaiad(['--json', 'convert', `docker://${near}/${ORIGINAL}`, `docker://${near}/${CONVERTED}`], { signal }),

@@ -8,6 +8,7 @@ import type { TextTable } from '../../bench/coldstart/report-text.ts';
 import { MODES, PEER_NAMES } from '../../bench/coldstart/way.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import { defineCommand, type Io } from '../command.ts';
+import { registryArguments, registryFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 
 const DRIVERS = ['auto', ...DRIVER_NAMES] as const;
@@ -29,54 +30,60 @@ export const command = defineCommand({
     ],
   ],
   options: (parser) =>
-    parser
-      .positional('image', { type: 'string', demandOption: true, describe: 'Ordinary image: docker://, oci:, …' })
-      .option('cmd', {
-        type: 'string',
-        array: true,
-        nargs: 1,
-        describe: "Command instead of the image's own; several times for its words",
-      })
-      .option('ready', {
-        type: 'string',
-        default: 'exit',
-        describe: "When it is: 'log:REGEX', 'http://127.0.0.1:PORT/', 'tcp:PORT' or 'exit'",
-      })
-      .option('net', { type: 'string', default: '100mbit,20ms', describe: 'Bandwidth and round trip to the registry' })
-      .option('runs', { type: 'number', default: 5, describe: 'Starts by each way; medians are shown' })
-      .option('modes', {
-        type: 'string',
-        default: 'full-pull,lazy,warm,local',
-        describe: `Ways, with commas: ${MODES.join(', ')}`,
-      })
-      .option('drivers', { type: 'string', default: 'auto', describe: `With commas: ${DRIVERS.join(', ')}` })
-      .option('peer', {
-        choices: PEER_NAMES,
-        array: true,
-        nargs: 1,
-        describe: 'Another program that starts images here',
-      })
-      .option('containers', { type: 'number', default: 1, describe: 'Started at once; ready is when all are' })
-      .option('page-cache', {
-        choices: ['drop', 'keep'] as const,
-        default: 'drop' as const,
-        describe: 'Whether the kernel forgets all files before each start',
-      })
-      .option('watch', { type: 'number', default: 1, describe: 'Seconds to count traffic for after it is ready' })
-      .option('timeout', { type: 'number', default: 120, describe: 'Seconds after which a start has failed' })
-      .option('time-limit', {
-        type: 'number',
-        default: 3600,
-        describe: 'Seconds within which no more than what fits of --runs is done',
-      })
-      .option('html', { type: 'string', requiresArg: true, describe: 'Write a page with plots here' })
-      .option('output', { type: 'string', requiresArg: true, describe: 'Write what --json prints here as well' })
-      .option('fail-if', {
-        type: 'string',
-        array: true,
-        nargs: 1,
-        describe: "End with 3 when it is so: 'lazy.ready.p50 > 2s'",
-      }),
+    registryFlags(
+      parser
+        .positional('image', { type: 'string', demandOption: true, describe: 'Ordinary image: docker://, oci:, …' })
+        .option('cmd', {
+          type: 'string',
+          array: true,
+          nargs: 1,
+          describe: "Command instead of the image's own; several times for its words",
+        })
+        .option('ready', {
+          type: 'string',
+          default: 'exit',
+          describe: "When it is: 'log:REGEX', 'http://127.0.0.1:PORT/', 'tcp:PORT' or 'exit'",
+        })
+        .option('net', {
+          type: 'string',
+          default: '100mbit,20ms',
+          describe: 'Bandwidth and round trip to the registry',
+        })
+        .option('runs', { type: 'number', default: 5, describe: 'Starts by each way; medians are shown' })
+        .option('modes', {
+          type: 'string',
+          default: 'full-pull,lazy,warm,local',
+          describe: `Ways, with commas: ${MODES.join(', ')}`,
+        })
+        .option('drivers', { type: 'string', default: 'auto', describe: `With commas: ${DRIVERS.join(', ')}` })
+        .option('peer', {
+          choices: PEER_NAMES,
+          array: true,
+          nargs: 1,
+          describe: 'Another program that starts images here',
+        })
+        .option('containers', { type: 'number', default: 1, describe: 'Started at once; ready is when all are' })
+        .option('page-cache', {
+          choices: ['drop', 'keep'] as const,
+          default: 'drop' as const,
+          describe: 'Whether the kernel forgets all files before each start',
+        })
+        .option('watch', { type: 'number', default: 1, describe: 'Seconds to count traffic for after it is ready' })
+        .option('timeout', { type: 'number', default: 120, describe: 'Seconds after which a start has failed' })
+        .option('time-limit', {
+          type: 'number',
+          default: 3600,
+          describe: 'Seconds within which no more than what fits of --runs is done',
+        })
+        .option('html', { type: 'string', requiresArg: true, describe: 'Write a page with plots here' })
+        .option('output', { type: 'string', requiresArg: true, describe: 'Write what --json prints here as well' })
+        .option('fail-if', {
+          type: 'string',
+          array: true,
+          nargs: 1,
+          describe: "End with 3 when it is so: 'lazy.ready.p50 > 2s'",
+        }),
+    ),
   async run(args, io) {
     const { parseFailIf, waysNamed, checkFailIf } = await import('../../bench/coldstart/fail-if.ts');
     const modes = listOf('--modes', args.modes, MODES);
@@ -93,7 +100,15 @@ export const command = defineCommand({
     const shared = { ready: parseReady(args.ready).text, link, containers };
     const outcome = await benchColdstart({
       ...shared,
-      ...{ image: args.image, command: args.cmd ?? [], runs, modes, drivers, peers: args.peer ?? [] },
+      ...{
+        image: args.image,
+        registryArguments: registryArguments(args),
+        command: args.cmd ?? [],
+        runs,
+        modes,
+        drivers,
+        peers: args.peer ?? [],
+      },
       dropPageCache: args['page-cache'] === 'drop',
       watchMs: secondsOf('--watch', args.watch) * 1000,
       timeoutMs: secondsOf('--timeout', args.timeout) * 1000,

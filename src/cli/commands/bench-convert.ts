@@ -1,6 +1,7 @@
 // `naiad bench convert`: how fast an image is converted here, and what the time goes into.
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
+import { registryArguments, registryFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 import { buildFlags } from './convert.ts';
 
@@ -12,12 +13,14 @@ export const command = defineCommand({
     ['naiad bench convert --runs 9 --json oci:./debian:12', 'all numbers of every run'],
   ],
   options: (parser) =>
-    buildFlags(
-      parser.positional('source', {
-        type: 'string',
-        demandOption: true,
-        describe: 'docker://, oci:, oci-archive:, docker-archive: or dir:',
-      }),
+    registryFlags(
+      buildFlags(
+        parser.positional('source', {
+          type: 'string',
+          demandOption: true,
+          describe: 'docker://, oci:, oci-archive:, docker-archive: or dir:',
+        }),
+      ),
     ).option('runs', { type: 'number', default: 5, describe: 'Conversions to measure' }),
   async run(args, io) {
     const { NaiadError } = await import('../../base/errors.ts');
@@ -27,7 +30,7 @@ export const command = defineCommand({
     const { benchConvert } = await import('../../bench/convert-bench.ts');
     const report = await benchConvert({
       source: args.source,
-      flags: passedFlags(args),
+      flags: [...passedFlags(args), ...registryArguments(args)],
       runs: args.runs,
       signal: io.signal,
       onRun: (run, index) => io.note(`run ${index + 1}: ${rate(run.megabytesPerSecond)}, ${run.seconds.toFixed(2)} s`),

@@ -1,6 +1,7 @@
 // `naiad bench read`: how fast files of a mounted image are, by every driver, against ext4 and a minimal FUSE file system.
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import { defineCommand } from '../command.ts';
+import { registryArguments, registryFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
 
 export const command = defineCommand({
@@ -11,15 +12,17 @@ export const command = defineCommand({
     ['naiad bench read --driver=erofs --runs 9 --json oci:layout:app', 'one driver, all numbers'],
   ],
   options: (parser) =>
-    parser
-      .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
-      .option('driver', {
-        choices: DRIVER_NAMES,
-        array: true,
-        requiresArg: true,
-        describe: 'Drivers to measure instead of all',
-      })
-      .option('runs', { type: 'number', default: 5, describe: 'Rounds; medians are shown' }),
+    registryFlags(
+      parser
+        .positional('image', { type: 'string', demandOption: true, describe: 'Converted image' })
+        .option('driver', {
+          choices: DRIVER_NAMES,
+          array: true,
+          requiresArg: true,
+          describe: 'Drivers to measure instead of all',
+        })
+        .option('runs', { type: 'number', default: 5, describe: 'Rounds; medians are shown' }),
+    ),
   async run(args, io) {
     const { NaiadError } = await import('../../base/errors.ts');
     if (!(Number.isInteger(args.runs) && args.runs >= 1 && args.runs <= RUNS_MAX)) {
@@ -28,6 +31,7 @@ export const command = defineCommand({
     const { benchRead } = await import('../../bench/read-bench.ts');
     const report = await benchRead({
       image: args.image,
+      registryArguments: registryArguments(args),
       drivers: args.driver ?? DRIVER_NAMES,
       runs: args.runs,
       signal: io.signal,
