@@ -41,15 +41,15 @@ function drawPlots(
 function overviewPlot(reports: readonly ColdstartReport[], Plot: PlotLibrary, common: Common): object {
   const shares = reports.flatMap(({ image, link, ways }) => {
     const row = `${image.reference.replace(/^oci:(.*\/)?/, '')}, ${link.text}`;
-    return ways.flatMap(({ key, mode, toFullPull }) =>
-      toFullPull === undefined || mode === 'full-pull' ? [] : [{ row, way: key, share: toFullPull }],
+    return ways.flatMap(({ key, toFullPull }) =>
+      toFullPull === undefined ? [] : [{ row, way: key, share: toFullPull }],
     );
   });
   const rows = [...new Set(shares.map(({ row }) => row))];
   return {
     ...common,
     height: 70 + rows.length * 26,
-    marginLeft: 190,
+    marginLeft: 24 + 7.5 * Math.max(0, ...rows.map((row) => row.length)),
     x: { label: 'time to ready / that of a full pull', labelOffset: 36, grid: true, zero: true },
     y: { domain: rows, label: null, grid: true },
     color: { domain: [...new Set(shares.map(({ way }) => way))], legend: true },

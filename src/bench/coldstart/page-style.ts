@@ -7,7 +7,7 @@ export const PAGE_STYLE = `
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; font-size: .9rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; font-size: .94em; }
 th, td { padding: .3rem .6rem; white-space: nowrap; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th:first-child, td.text { text-align: left; } td.text { overflow-wrap: anywhere; white-space: normal; min-width: 14rem; } thead th { white-space: normal; vertical-align: bottom; } .wrapped td { white-space: normal; } td small { display: block; color: var(--soft); }
 .wide, figure > div { overflow-x: auto; } a { color: inherit; }
@@ -16,6 +16,6 @@ figure { margin: 1.5rem 0; break-inside: avoid; } figcaption { color: var(--soft
 @media screen and (max-width: 50rem) { figure svg[width] { max-width: none; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
 @media print {
   body { max-width: none; margin: 0; font-size: 11px; } section + section { break-before: page; } tr, li { break-inside: avoid; }
-  th, td { padding: .15rem .4rem; white-space: normal; } .wide, figure > div { overflow: visible; }
+  th, td { padding: .15rem .4rem; } th:first-child { white-space: normal; } .wide, figure > div { overflow: visible; }
 }
 `;
