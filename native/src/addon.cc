@@ -33,6 +33,7 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("fuseClone", Napi::Function::New(env, naiad::FuseClone, "fuseClone"));
   exports.Set("fuseResend", Napi::Function::New(env, naiad::FuseResend, "fuseResend"));
   exports.Set("connectPackets", Napi::Function::New(env, naiad::ConnectPackets, "connectPackets"));
+  exports.Set("peerPid", Napi::Function::New(env, naiad::PeerPid, "peerPid"));
   exports.Set("duplicateOver", Napi::Function::New(env, naiad::DuplicateOver, "duplicateOver"));
   exports.Set("memoryFile", Napi::Function::New(env, naiad::MemoryFile, "memoryFile"));
   exports.Set("sha256Start", Napi::Function::New(env, naiad::Sha256Start, "sha256Start"));

@@ -2,10 +2,10 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deferred } from '../base/concurrency.ts';
-import { NaiadError } from '../base/errors.ts';
+import { type Code, NaiadError } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
-import type { Keeper } from '../keeper/keeper.ts';
+import type { Keeper, KeeperState } from '../keeper/keeper.ts';
 import type { ListedFill } from '../mount/ask-fill.ts';
 import { CacheDirectories, type CacheDirectory } from '../mount/cache-directory.ts';
 import { CachePool } from '../mount/cache-pool.ts';
@@ -37,6 +37,9 @@ interface Entry {
 
 /** So long the mounts of a predecessor may take before this one answers; they go on after that. */
 const RESUME_PATIENCE_MS = 5000;
+
+/** Of a keeper that is there and cannot be used: what it keeps must stay as it is until it can, or is unmounted. */
+const IN_THE_WAY: readonly Code[] = ['KEEPER_HUNG', 'KEEPER_VERSION'];
 
 interface Beginning {
   readonly mount: ServedMount;
@@ -102,6 +105,11 @@ export class Daemon {
   keeperFacts(): KeeperFacts | undefined {
     const keeper = this.#keeper.current;
     return keeper && { journal: keeper.journal, waiting: keeper.waiting };
+  }
+
+  /** What the keeper is; undefined without one. */
+  async keeperState(): Promise<KeeperState | undefined> {
+    return await this.#keeper.current?.state();
   }
 
   /** Every mount that can be used. */
@@ -183,14 +191,15 @@ export class Daemon {
     await Promise.race([settled.catch(() => undefined), sleep(RESUME_PATIENCE_MS, undefined, { ref: false })]);
   }
 
-  /** The keeper of a predecessor, or a new one where there was one; undefined where none is needed. */
+  /** The keeper of a predecessor, or a new one where there was one; undefined where none is needed.
+   *  @throws NaiadError KEEPER_HUNG, KEEPER_VERSION */
   async #keeperOf(left: readonly MountRecord[]): Promise<Keeper | undefined> {
     const { keeper, keeperLock } = daemonPaths(this.state);
     if (!left.some(({ handover }) => handover) && !existsSync(keeper) && !existsSync(keeperLock)) return undefined;
     try {
       return await this.#keeper.get();
     } catch (error) {
-      if (!(error instanceof NaiadError)) throw error;
+      if (!(error instanceof NaiadError) || IN_THE_WAY.includes(error.code)) throw error;
       this.#log.error({ error: error.message }, 'there is no keeper: mounts of a daemon before this one cannot go on');
       return undefined;
     }

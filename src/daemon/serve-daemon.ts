@@ -6,7 +6,6 @@ import { NaiadError } from '../base/errors.ts';
 import { thisProcess } from '../base/process-identity.ts';
 import { blakeLibrary, zstdLibrary } from '../codec/libraries.ts';
 import { formatTrace } from '../format/trace/trace.ts';
-import { askKeeper } from '../keeper/keeper.ts';
 import { containerFacts } from '../mount/container-facts.ts';
 import type { FillRequest } from '../mount/fill-image.ts';
 import type { DaemonStatus, RecordedAnswer } from '../mount/mount-api.ts';
@@ -149,12 +148,10 @@ function statusOf(daemon: Daemon, { version, idleSec }: ServeDaemonOptions): () 
     idleSec,
   };
   return async () => {
-    const keeper = await askKeeper(daemonPaths(daemon.state).keeper).catch(() => undefined); // It may just end.
+    const keeper = await daemon.keeperState();
     return {
       ...{ ...fixed, mounts: daemon.size, resuming: daemon.resuming, rssBytes: process.memoryUsage.rss() },
-      ...(keeper && {
-        keeper: { pid: keeper.pid, devices: keeper.devices, held: keeper.held, waiting: keeper.waiting },
-      }),
+      ...(keeper && { keeper }),
     };
   };
 }

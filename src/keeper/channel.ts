@@ -13,10 +13,16 @@ import {
   keeperMessage,
 } from '../format/keeper/records.ts';
 import { viewOf } from '../format/record.ts';
-import { closeDescriptors, connectPackets, receiveDescriptors, sendDescriptors } from '../native/descriptors.ts';
+import {
+  closeDescriptors,
+  connectPackets,
+  peerPid,
+  receiveDescriptors,
+  sendDescriptors,
+} from '../native/descriptors.ts';
 
-/** A keeper answers within microseconds; one that takes so long is stopped or gone. */
-const CALL_TIMEOUT_MS = 10_000;
+/** A keeper answers within microseconds; one that takes so long is stopped. */
+const CALL_TIMEOUT_MS = 5000;
 
 const EMPTY: KeeperMessage = {
   kind: 0,
@@ -43,23 +49,32 @@ export class KeeperChannel implements Disposable {
   readonly #socket: number;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
+  #hung = false;
 
   private constructor(socket: number) {
     this.#socket = socket;
   }
 
-  /** Undefined when no keeper listens at `path`. @throws NaiadError PERMISSION, IO */
+  /** Undefined when no keeper listens at `path`. @throws NaiadError PERMISSION, IO; KEEPER_HUNG when many wait for it */
   static connect(socketPath: string): KeeperChannel | undefined {
     using short = shortPath(socketPath);
     if (!short) return undefined;
-    const { path } = short;
-    const socket = connectPackets(path, CALL_TIMEOUT_MS);
-    return socket === undefined ? undefined : new KeeperChannel(socket);
+    try {
+      const socket = connectPackets(short.path, CALL_TIMEOUT_MS);
+      return socket === undefined ? undefined : new KeeperChannel(socket);
+    } catch (error) {
+      throw causedBy(error, 'EAGAIN') ? hung('the keeper', error) : error;
+    }
+  }
+
+  /** The keeper's process. */
+  get pid(): number {
+    return peerPid(this.#socket);
   }
 
   /**
    * Calls the keeper and waits for what it answers, whatever that is. Copies of `descriptors` are sent.
-   * @throws NaiadError KEEPER_LOST when it is gone or does not answer.
+   * @throws NaiadError KEEPER_LOST when it is gone; KEEPER_HUNG when it does not answer, and then it is not asked again here.
    */
   async call(kind: KeeperCall, fields: Partial<KeeperMessage> = {}, descriptors: readonly number[] = []) {
     const turn = this.#last.then(() => this.#exchange(kind, fields, descriptors));
@@ -69,20 +84,17 @@ export class KeeperChannel implements Disposable {
 
   /** As `call`. @throws NaiadError KEEPER_REFUSED when it answers with an errno. */
   async demand(kind: KeeperCall, fields: Partial<KeeperMessage> = {}, descriptors: readonly number[] = []) {
-    const answer = await this.call(kind, fields, descriptors);
-    if (answer.errno === undefined) return answer;
-    closeDescriptors(answer.descriptors);
-    throw new NaiadError('KEEPER_REFUSED', `the keeper refused "${kind}": ${answer.errno}`);
+    return granted(kind, await this.call(kind, fields, descriptors));
   }
 
-  /** Sends without waiting: the keeper answers nothing. @throws NaiadError KEEPER_LOST */
+  /** Sends without waiting: the keeper answers nothing. @throws NaiadError KEEPER_LOST, KEEPER_HUNG */
   send(kind: KeeperCall, fields: Partial<KeeperMessage>, descriptors: readonly number[] = []): void {
-    if (this.#closed) throw keeperLost(undefined);
+    if (this.#closed || this.#hung) throw keeperLost(undefined);
     const message = { ...EMPTY, ...fields, kind: KEEPER_CALLS[kind] };
     try {
       sendDescriptors(this.#socket, Buffer.from(keeperMessage.encode(message)), descriptors);
     } catch (error) {
-      throw keeperLost(error);
+      throw this.#problem(error);
     }
   }
 
@@ -92,6 +104,13 @@ export class KeeperChannel implements Disposable {
     this.#closed = true;
     // Not while a worker waits on it: the number could be another file's by then.
     this.#last.finally(() => closeSync(this.#socket)).catch(() => undefined);
+  }
+
+  /** A late answer would be taken for that of the next call. */
+  #problem(error: unknown): NaiadError {
+    if (!causedBy(error, 'ETIMEDOUT') && !causedBy(error, 'EAGAIN')) return keeperLost(error);
+    this.#hung = true;
+    return hung(`the keeper (process ${this.pid})`, error);
   }
 
   async #exchange(
@@ -104,7 +123,7 @@ export class KeeperChannel implements Disposable {
       sizeMax: keeperMessage.size,
       timeoutMs: CALL_TIMEOUT_MS,
     }).catch((error) => {
-      throw keeperLost(error);
+      throw this.#problem(error);
     });
     if (received.bytes.length !== keeperMessage.size) {
       closeDescriptors(received.descriptors);
@@ -125,7 +144,25 @@ function shortPath(path: string): SocketPath | undefined {
   }
 }
 
+/** The answer to a call that succeeded. @throws NaiadError KEEPER_REFUSED when it is an errno. */
+export function granted(kind: KeeperCall, answer: KeeperAnswer): KeeperAnswer {
+  if (answer.errno === undefined) return answer;
+  closeDescriptors(answer.descriptors);
+  throw new NaiadError('KEEPER_REFUSED', `the keeper refused "${kind}": ${answer.errno}`);
+}
+
 /** What calls end with when the keeper is gone. */
 export function keeperLost(cause: unknown): NaiadError {
   return new NaiadError('KEEPER_LOST', 'the keeper is gone', cause === undefined ? {} : { cause });
+}
+
+function hung(who: string, cause: unknown): NaiadError {
+  return new NaiadError('KEEPER_HUNG', `${who} does not answer: readers of what is not cached wait for it`, {
+    hint: 'Processes that were stopped go on with kill -CONT; docs/operations/troubleshooting.md has the rest.',
+    cause,
+  });
+}
+
+function causedBy(error: unknown, code: string): boolean {
+  return error instanceof NaiadError && isSystemError(error.cause) && error.cause.code === code;
 }

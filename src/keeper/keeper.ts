@@ -1,21 +1,25 @@
 // The keeper as its daemon has it: devices whose events it keeps, descriptors it holds, readers that wait. Should the keeper
 // die, this process holds group and journal still, so that no read is let through, and starts the next one.
 import { closeSync, fstatSync, read } from 'node:fs';
-import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { hasCode, NaiadError } from '../base/errors.ts';
-import {
-  KEEPER_STATE_SIZE,
-  type KeeperJournalHeader,
-  type KeeperReport,
-  keeperReport,
-} from '../format/keeper/records.ts';
-import { viewOf } from '../format/record.ts';
+import { KEEPER_STATE_SIZE, type KeeperJournalHeader } from '../format/keeper/records.ts';
 import { closeDescriptors, duplicateOver, memoryFile } from '../native/descriptors.ts';
+import {
+  type Attached,
+  attach,
+  CONNECT_PAUSE_MS,
+  detach,
+  hello,
+  type KeeperOptions,
+  reportOf,
+  START_WAIT_MS,
+  sendCommand,
+} from './attached.ts';
 import { KeeperChannel, keeperLost } from './channel.ts';
 import { type PendingEvent, pendingEvents, readJournalHeader } from './journal.ts';
-import { type KeeperProcess, spawnKeeper } from './spawn.ts';
+import { spawnKeeper } from './spawn.ts';
 import { knowsRange, type WatchedRange } from './starts.ts';
 
 export interface WatchedDevice {
@@ -43,10 +47,15 @@ export interface HeldDescriptor {
   readonly fd: number;
 }
 
-export interface KeeperOptions {
-  readonly socketPath: string;
-  /** Starts the daemon again when it is gone; without it, readers of what is missing get EIO then. */
-  readonly command?: readonly string[];
+export interface KeeperState {
+  readonly pid: number;
+  /** Those that go once nobody can read them any more included. */
+  readonly devices: number;
+  readonly held: number;
+  /** Readers that wait for an answer. */
+  readonly waiting: number;
+  /** It does not answer: another one takes its place within seconds. */
+  readonly hangs?: true;
 }
 
 interface Registered {
@@ -56,25 +65,15 @@ interface Registered {
   path: string | undefined;
 }
 
-interface Attached {
-  /** The keeper's. */
-  readonly pid: number;
-  readonly channel: KeeperChannel;
-  readonly group: number;
-  readonly journal: number;
-  readonly wake: Socket;
-  /** Resolves once the keeper is dead, or this process has left it. */
-  readonly gone: Promise<void>;
-}
-
-/** How long a keeper that was just started is waited for. */
-const START_WAIT_MS = 30_000;
-const CONNECT_PAUSE_MS = 5;
 /** How long the daemon that a keeper has may take to die. */
 const BUSY_WAIT_MS = 10_000;
 const BUSY_PAUSE_MS = 20;
 /** A keeper that does not answer, and is not dead by then, hangs. */
 const DYING_MS = 1000;
+/** How often a keeper that nobody calls is asked whether it is well: one that hangs answers no reader. */
+const ASK_INTERVAL_MS = 2000;
+/** Whoever wants to know about the keeper does not wait longer for what it says itself. */
+const STATE_WAIT_MS = 1000;
 /** Keepers that may die one after another in the middle of one call. */
 const CALL_ATTEMPTS_MAX = 10;
 /** Readers that a keeper may have lost wait for the whole device; a failure is tried again this often. */
@@ -89,6 +88,8 @@ export class Keeper implements AsyncDisposable {
   readonly #adding = new Map<string, string>();
   /** Events that are worked on, or answered and still in the journal, by index and sequence. */
   readonly #working = new Set<string>();
+  readonly #asking = setInterval(() => void this.#ask(), ASK_INTERVAL_MS).unref();
+  #asked = false;
   #attached: Attached;
   #leaving = false;
   /** False while devices of a daemon before this one may be added again: then events of unknown files wait. */
@@ -120,7 +121,7 @@ export class Keeper implements AsyncDisposable {
   }
 
   /** The keeper that listens there, as its daemon; undefined when there is none. @throws NaiadError KEEPER_REFUSED when
-   *  it has a daemon. */
+   *  it has a daemon; KEEPER_HUNG, KEEPER_VERSION. */
   static async connect(options: KeeperOptions): Promise<Keeper | undefined> {
     for (const end = Date.now() + BUSY_WAIT_MS; ; await sleep(BUSY_PAUSE_MS)) {
       const channel = KeeperChannel.connect(options.socketPath);
@@ -128,6 +129,7 @@ export class Keeper implements AsyncDisposable {
       try {
         return new Keeper(options, await hello(channel, options), false);
       } catch (error) {
+        if (hasCode(error, 'KEEPER_LOST')) return undefined; // It was just ending.
         // The daemon before this one may be just dying.
         if (!hasCode(error, 'KEEPER_REFUSED') || Date.now() >= end) throw error;
       }
@@ -142,6 +144,16 @@ export class Keeper implements AsyncDisposable {
   /** Readers that wait now. */
   get waiting(): number {
     return pendingEvents(this.#attached.journal).length;
+  }
+
+  /** What the keeper is and has, as far as this process knows where it does not answer at once. */
+  async state(): Promise<KeeperState> {
+    const { pid, channel } = this.#attached;
+    const known = { pid, devices: this.#devices.size, held: this.#held.size, waiting: this.waiting };
+    const late = sleep(STATE_WAIT_MS, 'late' as const, { ref: false });
+    const answer = await Promise.race([reportOf(channel).catch(() => undefined), late]);
+    if (answer === 'late') return { ...known, hangs: true };
+    return answer ? { pid, devices: answer.devices, held: answer.held, waiting: answer.waiting } : known;
   }
 
   /** Has the keeper start the next daemon with other words. False when it is one of before that was possible. */
@@ -237,7 +249,7 @@ export class Keeper implements AsyncDisposable {
 
   /** Leaves everything as it is to the next daemon, which the keeper starts. */
   async release(): Promise<void> {
-    this.#leaving = true;
+    this.#leave();
     await this.#ready;
     detach(this.#attached);
   }
@@ -245,10 +257,34 @@ export class Keeper implements AsyncDisposable {
   /** Ends the keeper. Where mounts are left that processes still use, it stays without any daemon until they are gone. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#leaving) return;
-    this.#leaving = true;
+    this.#leave();
     await this.#ready;
-    await this.#attached.channel.call('stop').catch(() => undefined); // It may be gone already.
+    const { channel, pid } = this.#attached;
+    await channel.call('stop').catch((error) => {
+      // It may be gone already. One that was stopped finds the call when it goes on.
+      if (hasCode(error, 'KEEPER_HUNG')) signal(pid, 'SIGCONT');
+    });
     detach(this.#attached);
+  }
+
+  #leave(): void {
+    this.#leaving = true;
+    clearInterval(this.#asking);
+  }
+
+  /** Ends a keeper that does not answer, so that another one can take its place. */
+  async #ask(): Promise<void> {
+    if (this.#asked || this.#leaving) return;
+    this.#asked = true;
+    try {
+      await this.#ready;
+      const attached = this.#attached;
+      await attached.channel.call('report').catch(async (error) => {
+        if (hasCode(error, 'KEEPER_HUNG') && !this.#leaving) await this.#end(attached);
+      });
+    } finally {
+      this.#asked = false;
+    }
   }
 
   /** Adds the device to the keeper, and sees that `dataFd` raises no events. */
@@ -261,15 +297,24 @@ export class Keeper implements AsyncDisposable {
     const added = await channel.demand('addDevice', fields, [dataFd, mapFd, table]).finally(() => closeSync(table));
     takeQuiet(added.descriptors, dataFd);
     if (added.descriptors.length > 0) return added.id;
-    // One read through the descriptor itself shows whether it raises events. If so, the event brings one that does not.
-    await channel.demand('probeBegin', { id: added.id });
+    try {
+      await this.#probe(attached, added.id, dataFd);
+    } catch (error) {
+      if (!isAway(error)) await channel.call('removeDevice', { id: added.id });
+      throw error;
+    }
+    return added.id;
+  }
+
+  /** One read through the descriptor itself shows whether it raises events. If so, the event brings one that does not. */
+  async #probe(attached: Attached, id: number, dataFd: number): Promise<void> {
+    await attached.channel.demand('probeBegin', { id });
     await readAsync(dataFd, new Uint8Array(1), 0, 1, 0).catch((error) => {
       // With a keeper that died in the middle of it: the next one knows of no probe.
       throw this.#attached === attached ? error : keeperLost(error);
     });
-    const probed = await channel.demand('probeEnd', { id: added.id });
+    const probed = await attached.channel.demand('probeEnd', { id });
     takeQuiet(probed.descriptors, dataFd);
-    return added.id;
   }
 
   #listen(attached: Attached): void {
@@ -277,7 +322,7 @@ export class Keeper implements AsyncDisposable {
     attached.wake.on('close', () => {
       if (this.#leaving || this.#attached !== attached) return;
       this.#ready = this.#succeed(attached).catch(async (error) => {
-        if (!hasCode(error, 'KEEPER_LOST')) return warn(error);
+        if (!isAway(error)) return warn(error);
         // The successor died as well, and has one of its own.
         if (this.#attached !== attached && !this.#leaving) await this.#end(this.#attached);
       });
@@ -320,7 +365,7 @@ export class Keeper implements AsyncDisposable {
     try {
       this.#attached.channel.send('answer', { id: event.index, sequence: event.sequence, error });
     } catch (problem) {
-      if (!hasCode(problem, 'KEEPER_LOST')) throw problem; // The next keeper finds the event in the journal.
+      if (!isAway(problem)) throw problem; // The next keeper finds the event in the journal.
     }
   }
 
@@ -328,12 +373,8 @@ export class Keeper implements AsyncDisposable {
   async #end(attached: Attached): Promise<void> {
     const hangs = await Promise.race([attached.gone, sleep(DYING_MS, 'hangs' as const, { ref: false })]);
     if (!hangs) return;
-    warn(new NaiadError('KEEPER_LOST', `the keeper (process ${attached.pid}) does not answer and is killed`));
-    try {
-      process.kill(attached.pid, 'SIGKILL'); // It has its end of our connection still, so it is this process.
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-    }
+    warn(new NaiadError('KEEPER_HUNG', `the keeper (process ${attached.pid}) does not answer and is killed`));
+    signal(attached.pid, 'SIGKILL'); // It has its end of our connection still, so it is this process.
     await attached.gone;
   }
 
@@ -381,7 +422,7 @@ export class Keeper implements AsyncDisposable {
       try {
         return await call();
       } catch (error) {
-        if (!hasCode(error, 'KEEPER_LOST') || this.#leaving || attempt === CALL_ATTEMPTS_MAX) throw error;
+        if (!isAway(error) || this.#leaving || attempt === CALL_ATTEMPTS_MAX) throw error;
         await this.#end(attached);
       }
     }
@@ -400,68 +441,21 @@ export class Keeper implements AsyncDisposable {
 
 const EIO = 5;
 
+/** True when it is up to another keeper to go on. */
+function isAway(error: unknown): boolean {
+  return hasCode(error, 'KEEPER_LOST') || hasCode(error, 'KEEPER_HUNG');
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 function warn(error: unknown): void {
   process.emitWarning(error instanceof Error ? error : String(error));
-}
-
-/** Stops a keeper that has no daemon, whatever it still holds. False when there is none. @throws NaiadError KEEPER_REFUSED
- *  when it has a daemon. */
-export async function stopKeeper(socketPath: string): Promise<boolean> {
-  using channel = KeeperChannel.connect(socketPath);
-  if (!channel) return false;
-  await channel.demand('stop', { error: 1 });
-  return true;
-}
-
-/** What the keeper tells anybody: is there a daemon, and will there be one. Undefined when there is no keeper, or one that
- *  does not tell. @throws NaiadError KEEPER_LOST when it ends at this moment. */
-export async function askKeeper(socketPath: string): Promise<KeeperReport | undefined> {
-  using channel = KeeperChannel.connect(socketPath);
-  const answer = await channel?.call('report');
-  return answer?.errno === undefined && answer ? keeperReport.read(viewOf(answer.state), 0) : undefined;
-}
-
-/** Says hello to a keeper that was just started, as soon as it listens. */
-async function attach(options: KeeperOptions, child: KeeperProcess): Promise<Attached> {
-  for (const end = Date.now() + START_WAIT_MS; Date.now() < end; await sleep(CONNECT_PAUSE_MS)) {
-    const problem = child.problem();
-    if (problem) throw problem;
-    const channel = KeeperChannel.connect(options.socketPath);
-    if (channel) return await hello(channel, options);
-  }
-  throw new NaiadError('KEEPER_LOST', `the keeper does not listen at ${options.socketPath}`);
-}
-
-async function hello(channel: KeeperChannel, { command }: KeeperOptions): Promise<Attached> {
-  try {
-    const { id: pid, descriptors } = await channel.demand('hello');
-    const [group, journal, wakeEnd] = descriptors as [number, number, number];
-    readJournalHeader(journal);
-    if (command) await sendCommand(channel, command);
-    const wake = new Socket({ fd: wakeEnd, readable: true, writable: false });
-    wake.on('error', () => undefined); // Followed by "close".
-    const gone = new Promise<void>((resolve) => wake.once('close', () => resolve()));
-    return { pid, channel, group, journal, wake, gone };
-  } catch (error) {
-    channel[Symbol.dispose]();
-    throw error;
-  }
-}
-
-/** False when the keeper is one of before that was possible. */
-async function sendCommand(channel: KeeperChannel, command: readonly string[]): Promise<boolean> {
-  const words = memoryFile(Buffer.from(command.map((word) => `${word}\0`).join('')));
-  try {
-    return (await channel.call('command', {}, [words])).errno === undefined;
-  } finally {
-    closeSync(words);
-  }
-}
-
-function detach({ channel, group, journal, wake }: Attached): void {
-  wake.destroy();
-  channel[Symbol.dispose]();
-  closeDescriptors([group, journal]);
 }
 
 /** Makes `dataFd` the descriptor that raises no events, if one came. */

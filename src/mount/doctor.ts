@@ -8,9 +8,10 @@ import { findProgram } from '../base/find-program.ts';
 import { systemError } from '../base/system-error.ts';
 import { formatSize, GiB } from '../base/units.ts';
 import { findRuntime } from '../container/runtime.ts';
+import { askKeeper, requireVersion } from '../keeper/attached.ts';
 import { keeperProgram } from '../native/keeper.ts';
 import { loadAddon } from '../native/load.ts';
-import { stateDir } from '../store/paths.ts';
+import { daemonPaths, stateDir } from '../store/paths.ts';
 import { type DriverReason, driverReasons } from './drivers.ts';
 import { daemonStatus } from './find-daemon.ts';
 import { FUSE_HELPERS } from './fuse-mount.ts';
@@ -52,7 +53,7 @@ export async function examineMachine({ cache, version }: DoctorOptions): Promise
   return [
     kernelCheck(),
     addonCheck(),
-    attempt('keeper', () => keeperProgram()),
+    attempt('keeper program', () => keeperProgram()),
     ...driverChecks(reasons),
     userCheck(),
     overlayCheck(),
@@ -60,6 +61,7 @@ export async function examineMachine({ cache, version }: DoctorOptions): Promise
     await cacheCheck(cache),
     spaceCheck(cache),
     await stateCheck(version),
+    await keeperCheck(),
     filesCheck(),
   ];
 }
@@ -159,6 +161,22 @@ async function stateCheck(version: string): Promise<Check> {
   } catch (error) {
     if (!(error instanceof NaiadError)) throw error;
     return { name, status: 'fail', detail: `${stateDir()}: ${error.message}`, hint: error.hint };
+  }
+}
+
+/** The keeper that runs, if one does: readers of every mount wait for it. */
+async function keeperCheck(): Promise<Check> {
+  const name = 'keeper';
+  try {
+    const running = await askKeeper(daemonPaths(stateRoot()).keeper);
+    if (!running) return { name, status: 'ok', detail: 'none runs; the daemon starts one when a mount needs it' };
+    const { pid, devices, held, waiting, daemon } = running;
+    const detail = `process ${pid} keeps ${devices} devices and ${held} descriptors, ${waiting} readers wait`;
+    requireVersion(running);
+    return { name, status: daemon === 1 ? 'ok' : 'warn', detail: `${detail}${daemon === 1 ? '' : '; it has no daemon'}` };
+  } catch (error) {
+    if (!(error instanceof NaiadError)) throw error;
+    return { name, status: 'fail', detail: error.message, hint: error.hint };
   }
 }
 

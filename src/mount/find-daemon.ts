@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasCode } from '../base/errors.ts';
 import { isAlive } from '../base/process-identity.ts';
-import { askKeeper } from '../keeper/keeper.ts';
+import { KEEPER_VERSION } from '../format/keeper/records.ts';
+import { askKeeper } from '../keeper/attached.ts';
 import { readOwner } from '../store/owner-lock.ts';
 import { daemonPaths } from '../store/paths.ts';
 import { type ApiCall, callDaemon, type DaemonStatus } from './mount-api.ts';
@@ -20,7 +21,7 @@ export async function daemonStatus(state: string): Promise<DaemonStatus | undefi
 /**
  * The daemon of `state`. One that is starting or ending is waited for, and one that the keeper brings back; undefined when
  * there is none, or none after `waitMs`.
- * @throws NaiadError IO when it hangs.
+ * @throws NaiadError IO when it hangs; KEEPER_HUNG when there is none, and the keeper that would start one hangs.
  */
 export async function awaitDaemon(state: string, waitMs = DAEMON_WAIT_MS): Promise<DaemonStatus | undefined> {
   for (const end = Date.now() + waitMs; ; await sleep(LOOK_INTERVAL_MS)) {
@@ -38,7 +39,9 @@ async function isExpected(state: string): Promise<boolean> {
   if (owner && isAlive(owner)) return true;
   try {
     const report = await askKeeper(keeper);
-    return report !== undefined && (report.daemon === 1 || report.restarts === 1);
+    if (!report) return false;
+    // What it starts is of this version by now, and cannot be its daemon.
+    return report.daemon === 1 || (report.restarts === 1 && report.version === KEEPER_VERSION);
   } catch (error) {
     if (hasCode(error, 'KEEPER_LOST')) return true; // It ended at this moment: look again.
     throw error;

@@ -2,7 +2,8 @@
 
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Keeper, type KeeperOptions } from '../keeper/keeper.ts';
+import type { KeeperOptions } from '../keeper/attached.ts';
+import { Keeper } from '../keeper/keeper.ts';
 
 export class KeeperHandle implements AsyncDisposable {
   readonly #options: KeeperOptions;

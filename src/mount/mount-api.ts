@@ -8,6 +8,7 @@ import { type SocketPath, shortSocketPath } from '../base/socket-path.ts';
 import { systemError } from '../base/system-error.ts';
 import type { ContainerUser } from '../container/container-user.ts';
 import type { ImageConfig } from '../format/oci/manifest.ts';
+import type { KeeperState } from '../keeper/keeper.ts';
 import type { SourceTraffic } from '../transport/transport.ts';
 import type { FillStatus } from './background-fill.ts';
 import type { DeviceCoverage, ImageFsCounters } from './image-fs.ts';
@@ -64,9 +65,7 @@ export interface DaemonStatus {
   /** Of those, mounts of a daemon before this one that are not taken over yet. */
   readonly resuming: number;
   /** The process that keeps events and descriptors of mounts; undefined when nothing needed one yet. */
-  readonly keeper?:
-    | { readonly pid: number; readonly devices: number; readonly held: number; readonly waiting: number }
-    | undefined;
+  readonly keeper?: KeeperState | undefined;
   readonly rssBytes: number;
 }
 

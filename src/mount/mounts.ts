@@ -20,7 +20,7 @@ const FOLLOW_INTERVAL_MS = 250;
 
 export type ListedMount =
   | ({ readonly state: 'serving' } & MountStatus)
-  /** `starting`: not ready yet. `dead`: its process is gone. `hung`: its process does not answer. */
+  /** `starting`: not ready yet. `dead`: its process is gone. `hung`: its process, or the keeper, does not answer. */
   | { readonly state: 'starting' | 'dead' | 'hung'; readonly mount: MountRecord; readonly hint: string };
 
 /** Every mount, by mountpoint. Records that mean nothing any more are removed. */
@@ -30,6 +30,7 @@ export async function listMounts(): Promise<ListedMount[]> {
   const served = listRecords(state).length > 0 ? await ask(state) : undefined;
   return listRecords(state).map((mount) => {
     const hint = `naiad umount ${mount.mountpoint}`;
+    if (served instanceof NaiadError) return { state: 'hung', mount, hint: `${served.message}: ${served.hint}` };
     const status = served?.find(({ mount: { id } }) => id === mount.id);
     if (status) return { state: 'serving', ...status };
     if (!isServed(mount)) return { state: 'dead', mount, hint: deadHint(mount) };
@@ -45,16 +46,18 @@ function deadHint({ driver, mountpoint, ready }: MountRecord): string {
 
 /** One mount; undefined when no daemon answers for it. */
 export async function mountStatus(state: string, id: string): Promise<MountStatus | undefined> {
-  return (await ask(state))?.find(({ mount }) => mount.id === id);
+  const served = await ask(state);
+  return served instanceof NaiadError ? undefined : served?.find(({ mount }) => mount.id === id);
 }
 
-/** What the daemon serves, one that takes over when it has; undefined when there is none, or it does not answer. */
-async function ask(state: string): Promise<readonly MountStatus[] | undefined> {
+/** What the daemon serves, one that takes over when it has; undefined when there is none, or it does not answer, and why
+ *  when none can come. */
+async function ask(state: string): Promise<readonly MountStatus[] | NaiadError | undefined> {
   try {
     await awaitDaemon(state, STATUS_WAIT_MS);
     return await callDaemon<MountStatus[]>(daemonPaths(state).socket, LIST);
   } catch (error) {
-    if (error instanceof NaiadError) return undefined;
+    if (error instanceof NaiadError) return hasCode(error, 'KEEPER_HUNG') ? error : undefined;
     throw error;
   }
 }

@@ -8,6 +8,7 @@ import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
+import { askKeeper, requireVersion } from '../keeper/attached.ts';
 import { readOwner } from '../store/owner-lock.ts';
 import { daemonPaths } from '../store/paths.ts';
 import { awaitDaemon, DAEMON_STATUS } from './find-daemon.ts';
@@ -160,11 +161,13 @@ export async function runningDaemon(): Promise<DaemonStatus> {
 
 /**
  * Puts a new daemon in the place of the one that runs; mounts whose driver can are handed over. Resolves when the new one
- * answers. @throws NaiadError DAEMON_MISSING when none runs
+ * answers. @throws NaiadError DAEMON_MISSING when none runs; KEEPER_VERSION, and then the one that runs goes on
  */
 export async function upgradeDaemon(): Promise<DaemonStatus> {
   const state = stateRoot();
   const { process: before, idleSec } = await runningDaemon();
+  const keeper = await askKeeper(daemonPaths(state).keeper);
+  if (keeper) requireVersion(keeper);
   const body = { program: daemonProgram() };
   await callDaemon(daemonPaths(state).socket, { ...DAEMON_STATUS, method: 'POST', path: '/v1/daemon/handover', body });
   if (!(await ends(before))) throw new NaiadError('DAEMON_FAILED', `process ${before.pid} does not end`);

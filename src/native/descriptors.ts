@@ -21,7 +21,8 @@ export function connectUnix(path: string): number {
 
 /**
  * Connects to the socket at `path`, which keeps the bounds of messages (SOCK_SEQPACKET); undefined when nobody listens
- * there. A send fails with EAGAIN after `timeoutMs`. @throws NaiadError PERMISSION, IO
+ * there. A send fails with EAGAIN after `timeoutMs`, and so does this when as many as may wait for who listens.
+ * @throws NaiadError PERMISSION, IO
  */
 export function connectPackets(path: string, timeoutMs: number): number | undefined {
   const fd = loadAddon().connectPackets(Buffer.from(path), timeoutMs);
@@ -29,6 +30,13 @@ export function connectPackets(path: string, timeoutMs: number): number | undefi
   const error = errnoError(-fd, 'connect', Buffer.from(path));
   if (['ENOENT', 'ECONNREFUSED'].includes(error.code ?? '')) return undefined;
   throw systemError(error, `connect ${path}`);
+}
+
+/** The process that listens at the other end of a Unix socket. */
+export function peerPid(socket: number): number {
+  const pid = loadAddon().peerPid(socket);
+  if (pid < 0) throw failed(-pid, 'getsockopt', `socket ${socket}`);
+  return pid;
 }
 
 /** Makes the descriptor `to` another name of what `from` is; what it was before is closed. */

@@ -19,8 +19,9 @@ export interface Addon {
   socketPair(): [number, number] | number;
   connectUnix(path: Buffer): number;
   sendDescriptors(socket: number, bytes: Buffer, descriptors: readonly number[]): number;
-  /** These two answer with a descriptor or a negative errno. */
+  /** These three answer with a descriptor, or a process number, or a negative errno. */
   connectPackets(path: Buffer, timeoutMs: number): number;
+  peerPid(socket: number): number;
   memoryFile(bytes: Buffer): number;
   duplicateOver(from: number, to: number): number;
   receiveDescriptors(socket: number, sizeMax: number, timeoutMs: number): Promise<PassedMessage | number>;

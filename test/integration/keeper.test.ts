@@ -10,11 +10,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startTimeOf } from '../../src/base/process-identity.ts';
 import { KEEPER_CALLS, keeperMessage } from '../../src/format/keeper/records.ts';
 import { viewOf } from '../../src/format/record.ts';
-import { Keeper, stopKeeper } from '../../src/keeper/keeper.ts';
+import { Keeper } from '../../src/keeper/keeper.ts';
 import { connectPackets, receiveDescriptors, sendDescriptors } from '../../src/native/descriptors.ts';
 import { endAll } from '../support/end-all.ts';
 import { CHUNK_SIZE, CHUNKS, chunkBytes, testDevice } from '../support/keeper-device.ts';
 import { addon, every, preContent } from '../support/requires.ts';
+import { stopKeeper } from '../support/stop-keeper.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { until as untilHolds } from '../support/until.ts';
 

@@ -37,6 +37,9 @@ Napi::Value ConnectPackets(const Napi::CallbackInfo& info) {
   memcpy(address.sun_path, path.data(), path.size());
   const int descriptor = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return DescriptorOf(info.Env(), descriptor);
+  // Answers to all readers that can wait fit in, so that no send waits for a keeper that hangs.
+  constexpr int kSendSize = 2 << 20;
+  [[maybe_unused]] const int roomy = setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &kSendSize, sizeof kSendSize);
   timeval timeout = {};
   timeout.tv_sec = timeout_ms / 1000;
   timeout.tv_usec = timeout_ms % 1000 * 1000;
@@ -45,6 +48,15 @@ Napi::Value ConnectPackets(const Napi::CallbackInfo& info) {
     return DescriptorOf(info.Env(), CloseKeepingErrno(descriptor));
   }
   return DescriptorOf(info.Env(), descriptor);
+}
+
+Napi::Value PeerPid(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const auto socket = static_cast<int>(arguments.Integer(0));
+  if (!arguments.Ok()) return info.Env().Undefined();
+  ucred peer = {};
+  socklen_t size = sizeof peer;
+  return DescriptorOf(info.Env(), getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? -1 : peer.pid);
 }
 
 Napi::Value DuplicateOver(const Napi::CallbackInfo& info) {

@@ -9,6 +9,9 @@ namespace naiad {
 /** connectPackets(path: Buffer, timeoutMs: number): descriptor | -errno. SOCK_SEQPACKET; a send waits that long at most. */
 Napi::Value ConnectPackets(const Napi::CallbackInfo& info);
 
+/** peerPid(socket: number): pid | -errno. The process that listens, or listened, at the other end. */
+Napi::Value PeerPid(const Napi::CallbackInfo& info);
+
 /** duplicateOver(from: number, to: number): errno. `to` becomes another name of what `from` is. */
 Napi::Value DuplicateOver(const Napi::CallbackInfo& info);
 

@@ -268,12 +268,16 @@ uint32_t Keeper::Hold(const Message& message, Passed* passed) {
   return 0;
 }
 
+void Keeper::Let(Held& held) {
+  close(held.descriptor);
+  held.used = false;
+  held_count_--;
+}
+
 uint32_t Keeper::Drop(const Message& message) {
   for (Held& held : held_) {
     if (!held.used || memcmp(held.name, message.name, kNameSize) != 0) continue;
-    close(held.descriptor);
-    held.used = false;
-    held_count_--;
+    Let(held);
     return 0;
   }
   return ENOENT;

@@ -68,6 +68,7 @@ void Keeper::DaemonGone() {
 
 /** What is to be done, or known to be hopeless, while there is no daemon. */
 void Keeper::WithoutDaemon() {
+  RemoveGone();
   const uint64_t now = NowMs();
   if (child_ != 0 && now - child_since_ms_ >= kHelloWaitMs) kill(child_, SIGKILL);
   if (child_ != 0 || now < start_due_ms_) return;
@@ -82,19 +83,26 @@ void Keeper::WithoutDaemon() {
   }
 }
 
-/** Without any daemon to come, and when a daemon has left them, devices end when what they were mounted as is gone. */
+/** Without a daemon, and when a daemon has left them, devices end when what they were mounted as is gone; so does what is
+ *  held. */
 void Keeper::RemoveGone() {
   leaving_ = false;
   for (uint32_t id = devices_.Next(0); id != kNone; id = devices_.Next(id + 1)) {
     const Device* device = devices_.at(id);
-    if (!device->leaving && !abandoned_) continue;
+    if (!device->leaving && daemon_ != kNone) continue;
     const bool known = device->watch[0] != 0;
     const bool gone = known ? access(device->watch, F_OK) < 0 && errno == ENOENT : device->leaving;
     if (gone) {
       RemoveDevice(id);
-    } else {
+    } else if (device->leaving) {
       leaving_ = true;
     }
+  }
+  if (daemon_ != kNone) return;
+  for (Held& held : held_) {
+    pollfd state = {held.descriptor, 0, 0};
+    // The kernel says so of a FUSE connection whose mount is gone.
+    if (held.used && poll(&state, 1, 0) == 1 && (state.revents & POLLERR)) Let(held);
   }
 }
 
@@ -130,7 +138,7 @@ int Keeper::PollTimeout() const {
   if (daemon_ != kNone) return -1;
   const uint64_t due = child_ != 0 ? child_since_ms_ + kHelloWaitMs : start_due_ms_;
   const uint64_t now = NowMs();
-  return due <= now ? 0 : static_cast<int>(due - now);
+  return due <= now ? 0 : static_cast<int>(std::min<uint64_t>(due - now, kWatchIntervalMs));
 }
 
 }  // namespace keeper

@@ -234,8 +234,11 @@ void Keeper::Run() {
     if (places[0].revents) Accept();
     if (places[1].revents) Reap();
     if (places[3].revents && parent_ >= 0) ParentGone();
-    if (abandoned_ || leaving_) RemoveGone();
-    if (daemon_ == kNone) WithoutDaemon();
+    if (daemon_ == kNone) {
+      WithoutDaemon();
+    } else if (leaving_) {
+      RemoveGone();
+    }
   }
   SettleAll();
   unlink(socket_path_);

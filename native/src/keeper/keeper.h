@@ -91,6 +91,7 @@ class Keeper {
   uint32_t LeaveDevice(uint32_t id);
   uint32_t ProbeEnd(uint32_t id, Passed* back);
   uint32_t Hold(const Message& message, Passed* passed);
+  void Let(Held& held);
   uint32_t Drop(const Message& message);
   uint32_t ListDevices(Message* message);
   uint32_t ListHeld(bool daemon, Message* message, Passed* back);

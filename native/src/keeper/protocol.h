@@ -7,7 +7,11 @@
 
 namespace keeper {
 
-constexpr uint32_t kVersion = 1;
+// A test builds a keeper of another version.
+#ifndef NAIAD_KEEPER_VERSION
+#define NAIAD_KEEPER_VERSION 1
+#endif
+constexpr uint32_t kVersion = NAIAD_KEEPER_VERSION;
 constexpr uint32_t kDevicesMax = 2048;
 constexpr uint32_t kHeldMax = 512;
 constexpr uint32_t kEventsMax = 1024;

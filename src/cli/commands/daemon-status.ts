@@ -22,7 +22,9 @@ export const command = defineCommand({
 
 function render(status: DaemonStatus): string {
   const { process: daemon, since, version, state, mounts, resuming, idleSec, rssBytes, keeper } = status;
-  const watched = keeper && `${keeper.devices} devices, ${keeper.held} descriptors, ${keeper.waiting} readers wait`;
+  const watched =
+    keeper &&
+    `${keeper.devices} devices, ${keeper.held} descriptors, ${keeper.waiting} readers wait${keeper.hangs ? '; it does not answer' : ''}`;
   return [
     `daemon   process ${daemon.pid}, naiad ${version}, since ${since}`,
     `state    ${state}`,
