@@ -173,7 +173,11 @@ async function keeperCheck(): Promise<Check> {
     const { pid, devices, held, waiting, daemon } = running;
     const detail = `process ${pid} keeps ${devices} devices and ${held} descriptors, ${waiting} readers wait`;
     requireVersion(running);
-    return { name, status: daemon === 1 ? 'ok' : 'warn', detail: `${detail}${daemon === 1 ? '' : '; it has no daemon'}` };
+    return {
+      name,
+      status: daemon === 1 ? 'ok' : 'warn',
+      detail: `${detail}${daemon === 1 ? '' : '; it has no daemon'}`,
+    };
   } catch (error) {
     if (!(error instanceof NaiadError)) throw error;
     return { name, status: 'fail', detail: error.message, hint: error.hint };
