@@ -74,30 +74,37 @@ export class Authenticator {
 
   /** Sends what was refused with what the challenge asks for; gives `refused` back where there is nothing to send. */
   async #sendAnew(request: HttpRequest, refused: HttpResponse): Promise<HttpResponse> {
+    const { send } = this.#options;
+    const scope = request.scope ?? '';
     const isBearer = this.#challenge?.scheme === 'bearer';
-    let last = refused;
-    for (let [mayWiden, mayRenew] = [isBearer, isBearer]; ; ) {
+    const may = { widen: isBearer, renew: isBearer, wait: isBearer };
+    for (let last = refused; ; ) {
       const authorization = await this.#authorization(request);
       if (authorization === undefined) return last;
       discard(last);
-      const answer = await this.#options.send(withAuthorization(request, authorization));
-      if (answer.status !== 401) {
-        this.#invalid.delete(request.scope ?? '');
-        return answer;
+      last = await send(withAuthorization(request, authorization));
+      if (last.status !== 401) {
+        this.#invalid.delete(scope);
+        return last;
       }
-      // A fresh token that is refused: what is wrong is not its age, unless it is too narrow, or calls for another itself.
-      const wasKept = this.#forget(request.scope, authorization);
-      const why = chooseChallenge(answer);
-      if (mayWiden && this.#demand(request.scope, why)) mayWiden = false;
-      else if (mayRenew && wasKept && why?.parameters.error === 'invalid_token') {
-        // It ended on its way, or begins a moment later by the registry's clock.
-        mayRenew = false;
+      // A fresh token that is refused: what is wrong is not its age, unless it is too narrow, or is called invalid.
+      const why = chooseChallenge(last);
+      const isInvalid = why?.parameters.error === 'invalid_token' && this.#tokens.has(scope);
+      if (isInvalid && may.wait && !may.renew) {
+        // By the registry's clock it may begin a moment later.
+        may.wait = false;
         await pause(request.signal);
-      } else {
-        if (why?.parameters.error === 'invalid_token') this.#invalid.add(request.scope ?? '');
-        return answer;
+        continue;
       }
-      last = answer;
+      this.#forget(request.scope, authorization);
+      if (may.widen && this.#demand(request.scope, why)) may.widen = false;
+      else if (may.renew && isInvalid) {
+        // It may have ended on its way.
+        may.renew = false;
+      } else {
+        if (isInvalid) this.#invalid.add(scope);
+        return last;
+      }
     }
   }
 
@@ -221,12 +228,10 @@ export class Authenticator {
     }
   }
 
-  /** Drops a token that was refused, unless another request has replaced it already. False when it was not one we asked for. */
-  #forget(scope: string | undefined, authorization: string | undefined): boolean {
+  /** Drops a token that was refused, unless another request has replaced it already. */
+  #forget(scope: string | undefined, authorization: string | undefined): void {
     const key = scope ?? '';
-    const kept = this.#tokens.get(key);
-    if (`Bearer ${kept?.value}` === authorization) this.#tokens.delete(key);
-    return kept !== undefined;
+    if (`Bearer ${this.#tokens.get(key)?.value}` === authorization) this.#tokens.delete(key);
   }
 }
 

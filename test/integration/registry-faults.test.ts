@@ -1,5 +1,6 @@
 // Troubles of a real registry: tokens that end in the middle of a push and of a mount, connections that are reset. The right
-// result or one clear error, in bounded time and memory. PUSH_MB (24) is the size of what is pushed.
+// result or one clear error, in bounded time and memory. PUSH_MB (24) and READ_MB (6) are the sizes of what is pushed and of what is
+// read through a mount.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
@@ -24,6 +25,7 @@ import { temporaryDir } from '../support/temporary.ts';
 import { openssl, startTokenServer } from '../support/token-server.ts';
 
 const PUSH_MB = Number(process.env.PUSH_MB ?? 24);
+const READ_MB = Number(process.env.READ_MB ?? 6);
 const account = { user: 'someone', password: 'p4ss-s3cret' };
 const options: RegistryOptions = {
   credentials: async () => ({ credentials: { ...account, source: '/auth.json' }, looked: [] }),
@@ -75,7 +77,8 @@ test(
     const authFile = join(dir.path, 'auth.json');
     const registry = { authFile };
     await logIn(parseLoginPlace(server.host), account, { registry, authFile });
-    const files = Array.from({ length: 2 }, () => noise(3_000_000));
+    const count = Math.max(2, Math.ceil(READ_MB / 64));
+    const files = Array.from({ length: count }, () => noise(Math.floor((READ_MB * MiB) / count)));
     const image = `${server.host}/team/app:v1-naiad`;
     writeSmallLayout(
       join(dir.path, 'in'),
@@ -99,13 +102,36 @@ test(
       // Not at once: who gives out the tokens is in this process.
       await using opened = await open(join(mountpoint, `f${at}`));
       const got = Buffer.alloc(65_536);
-      await opened.read(got, 0, got.length, 1_000_000);
-      assert.deepEqual(got, file.subarray(1_000_000, 1_065_536));
+      for (let from = 0; from < file.length; from += got.length) {
+        const { bytesRead } = await opened.read(got, 0, got.length, from);
+        assert.equal(Buffer.compare(got.subarray(0, bytesRead), file.subarray(from, from + got.length)), 0);
+      }
     }
     // Those of the mount itself had ended; what the second read needs may have come along with the first.
     assert.ok(tokens.asked.length > askedBefore);
   },
 );
+
+for (const [beginsInSec, message] of [
+  [1, undefined],
+  [3600, /it calls a new token of its token service invalid/],
+] as const) {
+  test(
+    `registry faults: tokens begin ${beginsInSec} s later by the registry's clock`,
+    every(dockerRegistry(), openssl()),
+    async () => {
+      await using tokens = await startTokenServer({ ...account, beginsInSec });
+      await using server = await startDockerRegistry({ token: tokens });
+      await using registry = new Registry(server.host, options);
+      const blob = randomBytes(1000);
+      const own = { digest: sha256Digest(blob), size: blob.length };
+      const push = uploadBlob(registry, { repository: 'a', descriptor: own, open: () => blob });
+      if (message) await assert.rejects(push, { code: 'ACCESS_DENIED', message, hint: /clocks/ });
+      else await push;
+      assert.ok(tokens.asked.length <= 4, `${tokens.asked.length} tokens`);
+    },
+  );
+}
 
 test('registry faults: one reset at each tenth of an upload', dockerRegistry(), async () => {
   await using server = await startDockerRegistry();

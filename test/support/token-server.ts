@@ -28,6 +28,8 @@ export interface TokenServerOptions {
   readonly accessToken?: boolean;
   /** A registry takes a token for so long, half a second more or less, whatever it is said to be good for: 300 s. */
   readonly lifetimeSec?: number;
+  /** A registry takes a token only so long after it was given out, up to a second less: the clocks differ. */
+  readonly beginsInSec?: number;
 }
 
 export function openssl(): Requirement {
@@ -53,7 +55,14 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
       return;
     }
     const access = query.getAll('scope').map((scope) => scopeAccess(scope, known));
-    const token = signToken({ key, certificate, service, access, lifetimeSec: options.lifetimeSec });
+    const token = signToken({
+      key,
+      certificate,
+      service,
+      access,
+      lifetimeSec: options.lifetimeSec,
+      beginsInSec: options.beginsInSec,
+    });
     const name = options.accessToken ? 'access_token' : 'token';
     response
       .writeHead(200, { 'content-type': 'application/json' })
@@ -82,7 +91,7 @@ function scopeAccess(scope: string, known: boolean): object {
   return { type, name, actions: known ? actions : actions.filter((action) => action === 'pull') };
 }
 
-/** Distribution takes a token so long after its end. */
+/** Distribution takes a token so long before its begin and after its end. */
 const LEEWAY_SEC = 60;
 
 function signToken(of: {
@@ -91,6 +100,7 @@ function signToken(of: {
   readonly service: string;
   readonly access: object[];
   readonly lifetimeSec: number | undefined;
+  readonly beginsInSec: number | undefined;
 }): string {
   const der = readFileSync(of.certificate, 'utf8').replace(/-----[A-Z ]+-----|\s/g, '');
   const now = Math.floor(Date.now() / 1000);
@@ -100,8 +110,8 @@ function signToken(of: {
     sub: 'x',
     aud: of.service,
     exp: of.lifetimeSec === undefined ? now + 300 : Math.round(Date.now() / 1000) + of.lifetimeSec - LEEWAY_SEC,
-    nbf: now - 2 * LEEWAY_SEC,
-    iat: now,
+    nbf: of.beginsInSec === undefined ? now - 2 * LEEWAY_SEC : now + LEEWAY_SEC + of.beginsInSec,
+    iat: now + (of.beginsInSec ?? 0),
     jti: randomUUID(),
   };
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');

@@ -18,7 +18,7 @@ export const command = defineCommand({
         .option('driver', {
           choices: DRIVER_NAMES,
           array: true,
-          requiresArg: true,
+          nargs: 1,
           describe: 'Drivers to measure instead of all',
         })
         .option('runs', { type: 'number', default: 5, describe: 'Rounds; medians are shown' }),
