@@ -1,6 +1,7 @@
 // Measures the cold starts of the fixtures and writes the results page of the documentation with its data.
-// usage: node scripts/bench-coldstart.mjs [--runs N] [--minutes M] [--images app-NAME,…] [--net LINK]… [--resume] [--raw DIR]
-//        [--out DIR] [-- OPTIONS of bench coldstart]
+// usage: node scripts/bench-coldstart.mjs [--runs N] [--minutes M] [--images app-NAME,…] [--net LINK]… [--many app-NAME] [--resume]
+//        [--raw DIR] [--out DIR] [-- OPTIONS of bench coldstart]
+// --many app-NAME adds starts of 20 containers of one image at once, over the last link.
 // As root, on a machine that does nothing else. Images that are missing are built first, outside of the minutes.
 // An image over a link that fails is tried once more after the others; the pages are written anew after each.
 // --resume leaves out what has a report already; a failed or interrupted run goes on where it was.
@@ -17,6 +18,7 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '60' },
     images: { type: 'string', default: APPS.map(({ name }) => name).join() },
     net: { type: 'string', multiple: true, default: ['1gbit,1ms', '100mbit,20ms'] },
+    many: { type: 'string' },
     resume: { type: 'boolean', default: false },
     raw: { type: 'string', default: '.cache/bench-coldstart' },
     out: { type: 'string', default: 'docs/benchmarks' },
@@ -30,19 +32,17 @@ const STARTS_A_ROUND = 6;
 /** So much later than it should have ended, a measurement is taken for stuck. */
 const LATE_SECONDS = 300;
 
+/** Containers of one image at once, and how much longer a round of them takes. */
+const MANY = 20;
+const MANY_TIMES = 3;
+
+const chosen = appsNamed(values.images);
+const many = values.many === undefined ? [] : appsNamed(values.many);
 /** In the order of measuring: an image over all links, so that its files are near. */
-const jobs = chosenApps().flatMap((app) => {
-  const layout = execFileSync(process.execPath, ['fixtures/build.mjs', app.name], { encoding: 'utf8' }).trim();
-  return values.net.map((net) => ({
-    app,
-    net,
-    title: `${app.name} over ${net}`,
-    // An image by the same name on every machine.
-    image: `oci:${layout.slice(layout.indexOf('.cache/'))}`,
-    report: join(values.raw, `${app.name}-${net.replace(',', '-')}.json`),
-    seconds: estimateSeconds(layout, net),
-  }));
-});
+const jobs = [
+  ...chosen.flatMap((app) => values.net.map((net) => jobOf(app, net, 1))),
+  ...many.map((app) => jobOf(app, values.net.at(-1), MANY)),
+];
 const began = Date.now();
 const endsAt = began + Number(values.minutes) * 60_000;
 let interrupted = false;
@@ -75,12 +75,27 @@ for (const line of [...failed, ...undone]) say(line);
 say(`${jobs.length - failed.length - undone.length} of ${jobs.length} have a report`);
 process.exitCode = failed.length + undone.length > 0 ? 3 : 0;
 
-function chosenApps() {
-  const names = values.images.split(',').map((name) => name.replace(/^(app-)?/, 'app-'));
+function appsNamed(list) {
+  const names = list.split(',').map((name) => name.replace(/^(app-)?/, 'app-'));
   const unknown = names.filter((name) => APPS.every((app) => app.name !== name));
-  if (unknown.length > 0)
-    throw new Error(`there is no ${unknown.join()}; there are ${APPS.map(({ name }) => name).join()}`);
+  const known = APPS.map(({ name }) => name).join();
+  if (unknown.length > 0) throw new Error(`there is no ${unknown.join()}; there are ${known}`);
   return APPS.filter(({ name }) => names.includes(name));
+}
+
+function jobOf(app, net, containers) {
+  const layout = execFileSync(process.execPath, ['fixtures/build.mjs', app.name], { encoding: 'utf8' }).trim();
+  return {
+    ...{ app, net, containers, report: reportPath(app.name, net, containers) },
+    title: `${app.name} over ${net}${containers > 1 ? `, ${containers} at once` : ''}`,
+    // An image by the same name on every machine.
+    image: `oci:${layout.slice(layout.indexOf('.cache/'))}`,
+    seconds: estimateSeconds(layout, net) * (containers > 1 ? MANY_TIMES : 1),
+  };
+}
+
+function reportPath(name, net, containers) {
+  return join(values.raw, `${name}-${net.replace(',', '-')}${containers > 1 ? `-${containers}` : ''}.json`);
 }
 
 /** For sharing out the time alone. */
@@ -93,10 +108,21 @@ function estimateSeconds(layout, net) {
 }
 
 /** Why it failed; undefined when there is a report. An older report stays until there is a new one. */
-async function measure({ app, net, image, report }, seconds) {
+async function measure({ app, net, containers, image, report }, seconds) {
   const part = `${report}.part`;
   const how = ['--ready', app.ready, '--net', net, '--runs', values.runs, '--time-limit', String(seconds)];
-  const args = [NAIAD, 'bench', 'coldstart', ...how, '--output', part, ...positionals, image];
+  const args = [
+    NAIAD,
+    'bench',
+    'coldstart',
+    ...how,
+    '--containers',
+    String(containers),
+    '--output',
+    part,
+    ...positionals,
+    image,
+  ];
   running = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
   const stuck = setTimeout(() => running.kill('SIGINT'), (seconds + LATE_SECONDS) * 1000);
   const code = await new Promise((resolve) => running.once('close', (status, signal) => resolve(status ?? signal)));
@@ -109,7 +135,7 @@ async function measure({ app, net, image, report }, seconds) {
 /** Of everything that has a report, also from before. */
 function writePages() {
   const reports = APPS.flatMap(({ name }) =>
-    values.net.map((net) => join(values.raw, `${name}-${net.replace(',', '-')}.json`)),
+    [1, MANY].flatMap((containers) => values.net.map((net) => reportPath(name, net, containers))),
   );
   const present = reports.filter((path) => existsSync(path));
   if (present.length === 0) return;

@@ -16,6 +16,12 @@ export function imageName({ image }: Pick<ColdstartReport, 'image'>): string {
   return image.reference.replace(/^oci:(.*\/)?/, '');
 }
 
+/** What tells a report from others: `app-node, 1gbit,1ms`. */
+export function reportName(report: Pick<ColdstartReport, 'image' | 'link' | 'containers'>): string {
+  const many = report.containers > 1 ? `, ${report.containers} at once` : '';
+  return `${imageName(report)}, ${report.link.text}${many}`;
+}
+
 /** A line on the link: what was asked for and what it gave. */
 export function linkText({
   text,

@@ -24,12 +24,13 @@ interface Common {
 /** Draws into `<div id="plot-INDEX-NAME">` of each report, and of several into `plot-overview`. */
 function drawPlots(
   reports: readonly ColdstartReport[],
+  names: readonly string[],
   Plot: PlotLibrary,
   elementOf: (id: string) => PageElement,
 ): void {
   const common = { width: 940, marginBottom: 42, style: { background: 'transparent', fontSize: '13px' } };
   const draw = (name: string, options: object) => elementOf(`plot-${name}`).append(Plot.plot(options));
-  if (reports.length > 1) draw('overview', overviewPlot(reports, Plot, common));
+  if (reports.length > 1) draw('overview', overviewPlot(reports, names, Plot, common));
   reports.forEach((report, index) => {
     draw(`${index}-ready`, readyPlot(report, Plot, common));
     draw(`${index}-phases`, phasesPlot(report, Plot, common));
@@ -38,9 +39,14 @@ function drawPlots(
 }
 
 /** How every way compares with a full pull, a row a report. */
-function overviewPlot(reports: readonly ColdstartReport[], Plot: PlotLibrary, common: Common): object {
-  const shares = reports.flatMap(({ image, link, ways }) => {
-    const row = `${image.reference.replace(/^oci:(.*\/)?/, '')}, ${link.text}`;
+function overviewPlot(
+  reports: readonly ColdstartReport[],
+  names: readonly string[],
+  Plot: PlotLibrary,
+  common: Common,
+): object {
+  const shares = reports.flatMap(({ ways }, index) => {
+    const row = names[index] as string;
     return ways.flatMap(({ key, toFullPull }) =>
       toFullPull === undefined ? [] : [{ row, way: key, share: toFullPull }],
     );
@@ -129,12 +135,13 @@ function bytesPlot({ ways, runs }: ColdstartReport, Plot: PlotLibrary, common: C
   };
 }
 
-/** JavaScript that draws the reports of the element `reports` with the library `Plot`, and shows all when it is printed. */
-export function plotScript(): string {
+/** JavaScript that draws the reports of the element `reports`, called `names`, with the library `Plot`, and shows all on paper. */
+export function plotScript(names: readonly string[]): string {
+  const asText = JSON.stringify(names).replaceAll('<', '\\u003c');
   const functions = [drawPlots, overviewPlot, readyPlot, phasesPlot, bytesPlot];
   return [
     ...functions.map(String),
-    "drawPlots(JSON.parse(document.getElementById('reports').textContent), Plot, (id) => document.getElementById(id));",
+    `drawPlots(JSON.parse(document.getElementById('reports').textContent), ${asText}, Plot, (id) => document.getElementById(id));`,
     "addEventListener('beforeprint', () => { for (const part of document.querySelectorAll('details')) part.open = true; });",
   ].join('\n');
 }

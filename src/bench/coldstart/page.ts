@@ -3,7 +3,17 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { commandText, imageName, imageText, limitText, linkText, machineText, shown, wayText } from './figures-text.ts';
+import {
+  commandText,
+  imageName,
+  imageText,
+  limitText,
+  linkText,
+  machineText,
+  reportName,
+  shown,
+  wayText,
+} from './figures-text.ts';
 import { plotScript } from './page-plots.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { type ColdstartReport, FIGURES, type Figure, type Summary, type Unit } from './report.ts';
@@ -44,7 +54,7 @@ export function coldstartPage(reports: readonly ColdstartReport[]): string {
     `<script type="application/json" id="reports">${JSON.stringify(reports).replaceAll('<', '\\u003c')}</script>`,
     `<script>${inScript(browserBuild('d3', 'dist/d3.min.js'))}</script>`,
     `<script>${inScript(browserBuild('@observablehq/plot', 'dist/plot.umd.min.js'))}</script>`,
-    `<script>${inScript(plotScript())}</script>`,
+    `<script>${inScript(plotScript(reports.map(reportName)))}</script>`,
     '</body>',
     '</html>',
     '',
@@ -85,7 +95,7 @@ function targetsTable(reports: readonly ColdstartReport[]): string {
 }
 
 function rowHead(report: ColdstartReport, index: number): string {
-  return `<th><a href="#report-${index}">${escaped(imageName(report))}</a>, ${escaped(report.link.text)}</th>`;
+  return `<th><a href="#report-${index}">${escaped(reportName(report))}</a></th>`;
 }
 
 /** A table that scrolls where it is too wide; `rows` are HTML. */
@@ -106,7 +116,7 @@ function section(report: ColdstartReport, index: number): string {
   ];
   return [
     `<section id="report-${index}">`,
-    `<h2>${escaped(imageName(report))} over ${escaped(report.link.text)}</h2>`,
+    `<h2>${escaped(reportName(report))}</h2>`,
     `<dl>${facts.map(([name, text]) => `<dt>${name}</dt><dd>${escaped(text)}</dd>`).join('')}</dl>`,
     figuresTable(report, index),
     `<figure><figcaption>Every run; the bar is the median.</figcaption><div id="plot-${index}-ready"></div></figure>`,

@@ -1,5 +1,5 @@
 // A page of this project's documentation out of reports: every figure and every verdict on it is from their runs. Pure.
-import { commandText, imageName, imageText, limitText, linkText, machineText } from './figures-text.ts';
+import { commandText, imageText, limitText, linkText, machineText, reportName } from './figures-text.ts';
 import type { ColdstartReport } from './report.ts';
 import { costTable, phasesTable, readyTable, stallLines, type TextTable } from './report-text.ts';
 import { TARGET_KINDS } from './targets.ts';
@@ -50,7 +50,7 @@ function overview(reports: readonly ColdstartReport[]): TextTable {
   const keys = [...new Set(reports.flatMap(({ ways }) => ways.map(({ key }) => key)))];
   return {
     head: ['image, link', ...keys, 'limit'],
-    rows: reports.map((report) => [`${imageName(report)}, ${report.link.text}`, ...readyCells(report, keys)]),
+    rows: reports.map((report) => [reportName(report), ...readyCells(report, keys)]),
   };
 }
 
@@ -58,7 +58,7 @@ function targetsTable(reports: readonly ColdstartReport[]): TextTable {
   return {
     head: ['image, link', ...TARGET_KINDS.map((kind) => TARGET_HEADS[kind])],
     rows: targetRows(reports).map(({ report, cells }) => [
-      `${imageName(report)}, ${report.link.text}`,
+      reportName(report),
       ...cells.map((verdict) => {
         const text = verdict ? verdictText(verdict) : '–';
         return verdict?.met === false ? `**${text}**` : text;
@@ -76,7 +76,7 @@ function section(report: ColdstartReport): string[] {
   const stalls = stallLines(report);
   return [
     '',
-    `## ${imageName(report)} over ${report.link.text}`,
+    `## ${reportName(report)}`,
     '',
     `${imageText(report)}. Link: ${linkText(report.link)}. ${rounds} rounds, ${containers} at once, ready: \`${ready}\`, ${created}.`,
     `Limit: ${limitText(report)}.`,

@@ -1,5 +1,5 @@
 // Several reports seen together: what was promised, by image and link, and what a reader takes away. Pure.
-import { imageName, shown } from './figures-text.ts';
+import { imageName, reportName, shown } from './figures-text.ts';
 import type { ColdstartReport } from './report.ts';
 import { TARGET_KINDS, type Target, type TargetKind } from './targets.ts';
 import type { Mode } from './way.ts';
@@ -29,13 +29,39 @@ function ratioOf({ got }: Target): number {
 /** Wins and losses alike, from the figures. */
 export function summarySentences(reports: readonly ColdstartReport[]): string[] {
   const links = [...new Set(reports.map(({ link }) => link.text))];
+  const fewest = Math.min(...reports.map(({ containers }) => containers));
   const told = links.flatMap((link) => {
-    const own = reports.filter((report) => report.link.text === link);
+    const own = reports.filter((report) => report.link.text === link && report.containers === fewest);
     return [timesFaster('optimized', link, own), timesFaster('lazy', link, own)].filter((line) => line !== undefined);
   });
   const verdicts = reports.flatMap(verdictsOf);
   const met = verdicts.filter((verdict) => verdict.met).length;
-  return [...told, `${met} of ${verdicts.length} targets were reached.`];
+  return [...told, ...manyAtOnce(reports), `${met} of ${verdicts.length} targets were reached.`];
+}
+
+/** So much longer many containers of an image may take together than one alone. */
+const MANY_MAX = 1.15;
+
+/** Containers at once against one of the same image over the same link; `local` tells what the machine itself can. */
+function manyAtOnce(reports: readonly ColdstartReport[]): string[] {
+  return reports.flatMap((many) => {
+    const isAlone = ({ image, link, containers }: ColdstartReport) =>
+      containers === 1 && image.reference === many.image.reference && link.text === many.link.text;
+    const one = many.containers > 1 ? reports.find(isAlone) : undefined;
+    const ratio = (mode: Mode) => {
+      const [ofMany, ofOne] = [many, one].map(
+        (report) => report?.ways.find((way) => way.mode === mode)?.figures.ready.p50,
+      );
+      return ofMany !== undefined && ofOne !== undefined ? ofMany / ofOne : undefined;
+    };
+    const [optimized, local] = [ratio('optimized'), ratio('local')];
+    if (optimized === undefined) return [];
+    const machine = local === undefined ? '' : `, from the local disk ${local.toFixed(2)} ×`;
+    const verdict = optimized <= MANY_MAX ? 'reached' : 'missed';
+    return [
+      `${reportName(many)}: optimized takes ${optimized.toFixed(2)} × of one alone${machine}; ${MANY_MAX} × is promised: ${verdict}.`,
+    ];
+  });
 }
 
 function timesFaster(mode: Mode, link: string, reports: readonly ColdstartReport[]): string | undefined {
@@ -78,7 +104,7 @@ export function missedLines(reports: readonly ColdstartReport[]): string[] {
   return reports.flatMap((report) =>
     report.targets
       .filter(({ met }) => !met)
-      .map(({ text, got, why }) => `${imageName(report)}, ${report.link.text}: ${text}: no, ${got}; ${why ?? ''}`),
+      .map(({ text, got, why }) => `${reportName(report)}: ${text}: no, ${got}; ${why ?? ''}`),
   );
 }
 

@@ -182,3 +182,16 @@ test('coldstart results: the page in Markdown has every way, each target with it
   assert.ok(page.includes("Command: `naiad bench --ready 'log:it'\\''s up' 'a&b'`."), 'as a shell takes it');
   assert.match(page, /\[The same with plots\]\(x\.html\).*\n\[Every run as JSON\]\(x\.json\)/);
 });
+
+test('coldstart results: many containers at once are held against one alone', () => {
+  const slower = (factor: number) => OUTCOME.runs.map((one) => ({ ...one, readySeconds: one.readySeconds * factor }));
+  const many = (factor: number) => reportOf({ ...OUTCOME, runs: slower(factor) }, { ...CONTEXT, containers: 20 });
+  const told = (factor: number) => resultsPage([REPORT, many(factor)], {});
+  assert.match(
+    told(1.1),
+    /100mbit,20ms, 20 at once: optimized takes 1\.10 × of one alone, from the local disk 1\.10 ×; .*: reached\./,
+  );
+  assert.match(told(3), /20 at once: optimized takes 3\.00 × of one alone, .*: missed\./);
+  assert.match(told(3), /\n## x<y>&"z", 100mbit,20ms, 20 at once\n/);
+  assert.doesNotMatch(resultsPage([many(3)], {}), /of one alone/, 'there is none to compare with');
+});
