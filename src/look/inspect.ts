@@ -1,6 +1,6 @@
 // What an image is made of: manifest, config, layers; of a converted one also its bootstrap and blobs.
 
-import { isConverted } from '../format/oci/annotations.ts';
+import { hotBlobIdsOf, isConverted } from '../format/oci/annotations.ts';
 import type { Descriptor, ImageConfig, ImageManifest, RawManifest } from '../format/oci/manifest.ts';
 import { formatPlatform } from '../format/oci/platform.ts';
 import { COMPRESSORS, DIGESTERS } from '../format/rafs/algorithms.ts';
@@ -20,6 +20,8 @@ export interface InspectedBlob {
   readonly compressedSize: number;
   readonly uncompressedSize: number;
   readonly features: readonly string[];
+  /** True for the blob that holds what a start reads; left out for others. */
+  readonly hot?: true;
 }
 
 export interface InspectedBootstrap {
@@ -56,7 +58,13 @@ export interface InspectOptions extends OpenOptions {
 export async function inspectImage(reference: string, options: InspectOptions): Promise<Inspection> {
   if (locate(reference).transport === 'file') {
     await using image = await openConvertedImage(reference, options);
-    return { name: image.name, kind: 'bootstrap', layers: [], size: 0, bootstrap: describeBootstrap(image.bootstrap) };
+    return {
+      name: image.name,
+      kind: 'bootstrap',
+      layers: [],
+      size: 0,
+      bootstrap: describeBootstrap(image.bootstrap),
+    };
   }
   await using source = await openSource(reference, options);
   const { raw, manifest } = await resolveImage(source, { ...options, converted: 'prefer' });
@@ -64,7 +72,7 @@ export async function inspectImage(reference: string, options: InspectOptions): 
   const common = describeImage(source.name, raw, manifest, config);
   if (!isConverted(manifest)) return { ...common, kind: 'ordinary' };
   await using image = await openConvertedImage(reference, options);
-  return { ...common, kind: 'converted', bootstrap: describeBootstrap(image.bootstrap) };
+  return { ...common, kind: 'converted', bootstrap: describeBootstrap(image.bootstrap, hotBlobIdsOf(manifest)) };
 }
 
 /** The bytes of the manifest or config as they are stored. */
@@ -90,7 +98,7 @@ function describeImage(name: string, raw: RawManifest, manifest: ImageManifest, 
   };
 }
 
-function describeBootstrap(bootstrap: Bootstrap): InspectedBootstrap {
+function describeBootstrap(bootstrap: Bootstrap, hotBlobIds: readonly string[] = []): InspectedBootstrap {
   const { flags } = bootstrap.tables.extSuperblock;
   return {
     size: bootstrap.bytes.length,
@@ -106,6 +114,7 @@ function describeBootstrap(bootstrap: Bootstrap): InspectedBootstrap {
       compressedSize: blob.compressedSize,
       uncompressedSize: blob.uncompressedSize,
       features: namesOf(BLOB_FEATURES, (bit) => (blob.features & bit) !== 0),
+      ...(hotBlobIds.includes(blob.blobId) && { hot: true as const }),
     })),
   };
 }

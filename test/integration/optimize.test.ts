@@ -57,6 +57,12 @@ test('optimize: in a layout, only the hot blob is new; the digests are the same 
   assert.equal(blobs(), before + 4);
   assert.equal(here.reusedSize, here.keptSize);
   assert.ok(here.hot.size > 1_000_000 && here.keptSize > 1_000_000);
+  const { bootstrap } = await naiad.json<{ bootstrap: { blobs: { blobId: string; hot?: true }[] } }>([
+    'inspect',
+    `${layout}:hot`,
+  ]);
+  const marked = bootstrap.blobs.filter(({ hot }) => hot).map(({ blobId }) => blobId);
+  assert.deepEqual(marked, [here.hot.blobId]);
   const there = await optimize(`oci:${place('other-layout')}:hot`);
   assert.equal(there.reusedSize, 0);
   assert.deepEqual([there.manifest, there.hot.blobId], [here.manifest, here.hot.blobId]);

@@ -57,7 +57,7 @@ function inspectionText(image: Inspection): string {
     bootstrap.blobs.forEach((blob, index) => {
       const sizes = `${formatSize(blob.compressedSize)} stored, ${formatSize(blob.uncompressedSize)} uncompressed`;
       lines.push(
-        `blob ${String(index).padEnd(5)}${short(blob.blobId)}  ${blob.chunks} chunks, ${sizes}, ${blob.compressor}`,
+        `blob ${String(index).padEnd(5)}${short(blob.blobId)}  ${blob.chunks} chunks, ${sizes}, ${blob.compressor}${blob.hot ? ', hot' : ''}`,
       );
     });
   }
