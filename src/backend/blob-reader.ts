@@ -13,8 +13,8 @@ export interface BlobStream {
    *  reaches to the blob's end. */
   readonly offset: number;
   /**
-   * Each piece is the caller's, to read, until it has asked for one in other memory (another ArrayBuffer) or has left the loop, which
-   * ends the transfer; its memory may be used again then. @throws as `open`
+   * Each piece is the caller's, to read, until it has asked for a piece after one in other memory (another ArrayBuffer), or has left
+   * the loop, which ends the transfer; its memory may be used again then. @throws as `open`
    */
   readonly pieces: AsyncIterable<Uint8Array>;
   /** Says that bytes of it were wrong. True when the next attempt goes elsewhere because of that; left out where all come from one

@@ -239,7 +239,7 @@ export class Transfer {
   async #take(stream: BlobStream, jobs: readonly TransferJob[], signal: AbortSignal): Promise<void> {
     let position = stream.offset;
     let next = 0;
-    let unfinished: Uint8Array | undefined;
+    let unfinished: UnitBytes | undefined;
     let held = stream.early?.bytes ?? 0;
     for await (const piece of stream.pieces) {
       this.#received += piece.length;
@@ -254,13 +254,10 @@ export class Transfer {
         if (start >= position || unfinished) {
           const from = Math.max(start, position);
           const part = piece.subarray(from - position, Math.min(end, start + size) - position);
-          const isAll = part.length === size;
-          if (!isAll) {
-            unfinished ??= new Uint8Array(size);
-            unfinished.set(part, from - start);
-          }
+          if (unfinished) unfinished.add(part);
+          else unfinished = new UnitBytes(part, size);
           if (start + size > end) break;
-          if (await this.#finish(job, isAll ? part : (unfinished as Uint8Array), stream)) return;
+          if (await this.#finish(job, unfinished.bytes, stream)) return;
           throwIfAborted(signal);
         }
         unfinished = undefined;
@@ -302,6 +299,41 @@ export class Transfer {
     if (tries >= BAD_TRIES_MAX) job.settle(error);
     if (elsewhere) this.#leftFor.add(stream);
     return elsewhere;
+  }
+}
+
+/** What has come of a unit: where it came to, as long as its pieces follow each other in memory; else a copy. */
+class UnitBytes {
+  readonly #size: number;
+  #bytes: Uint8Array;
+  #isCopy = false;
+
+  constructor(first: Uint8Array, size: number) {
+    this.#bytes = first;
+    this.#size = size;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** The next piece, in time: what came before it may not be looked at any more after the piece that follows it. */
+  add(piece: Uint8Array): void {
+    const { buffer, byteOffset, length } = this.#bytes;
+    const follows = piece.buffer === buffer && piece.byteOffset === byteOffset + length;
+    if (!this.#isCopy && follows) {
+      this.#bytes = new Uint8Array(buffer, byteOffset, length + piece.length);
+      return;
+    }
+    if (!this.#isCopy) {
+      this.#isCopy = true;
+      const copy = new Uint8Array(this.#size);
+      copy.set(this.#bytes);
+      this.#bytes = copy.subarray(0, length);
+    }
+    const { buffer: memory } = this.#bytes;
+    this.#bytes = new Uint8Array(memory, 0, length + piece.length);
+    this.#bytes.set(piece, length);
   }
 }
 

@@ -54,14 +54,18 @@ function letGoLater(): void {
   }, KEPT_MS).unref();
 }
 
-/** For one who reads a body piece by piece, and looks at none of them again once the next is in other memory. */
+/** For one who reads a body piece by piece, and looks at none of them again once it has one that follows one in other memory. */
 export class SlabReader {
+  #before: ArrayBufferLike | undefined;
   #memory: ArrayBufferLike | undefined;
 
   /** Before each piece is read. True when its memory will be used again. */
   next(piece: Uint8Array): boolean {
+    // Not at the first piece in other memory: a reader that joins pieces copies what it has when that comes.
+    if (this.#before) giveBack(this.#before);
+    this.#before = undefined;
     if (this.#memory !== piece.buffer) {
-      if (this.#memory) giveBack(this.#memory);
+      this.#before = this.#memory;
       this.#memory = piece.buffer;
     }
     return lent.has(piece.buffer);
@@ -69,7 +73,9 @@ export class SlabReader {
 
   /** The reader has all that it wants. Into the memory of a body that is not over, more is still read. */
   end(body: ResponseBody): void {
+    if (this.#before) giveBack(this.#before);
     if (this.#memory && body.isOver) giveBack(this.#memory);
+    this.#before = undefined;
     this.#memory = undefined;
   }
 }
