@@ -98,6 +98,35 @@ test('scheduler: what is asked for together and lies together comes in one reque
   assert.deepEqual(scheduler.inFlight, { requests: 0, bytes: 0 });
 });
 
+/** As a source that uses memory again as soon as it may: once a piece after one in other memory is asked for. */
+async function* inUsedMemory(offset: number, size: number, slabSize: number, pieceSize: number) {
+  let before: Uint8Array | undefined;
+  for (let slabAt = 0; slabAt < size; slabAt += slabSize) {
+    const slab = Uint8Array.from(bytesAt(offset + slabAt, Math.min(slabSize, size - slabAt)));
+    for (let at = 0; at < slab.length; at += pieceSize) {
+      yield slab.subarray(at, at + pieceSize);
+      before?.fill(255);
+      if (at > 0) before = undefined;
+    }
+    before = slab;
+  }
+}
+
+test('scheduler: units in pieces, of memory that is used again, are joined', async () => {
+  for (const slabSize of [300, 1000, 1500, 2500, 9000]) {
+    for (const pieceSize of [100, 333, 1000, 9000]) {
+      const scheduler = new FetchScheduler(QUICK);
+      const { target, published } = scripted(({ offset, size }) => ({
+        offset,
+        pieces: inUsedMemory(offset, size, slabSize, pieceSize),
+      }));
+      await Promise.all([0, 1, 2, 3, 4, 5].map((index) => ask(scheduler, target, unitAt(index))));
+      assert.deepEqual(published, [0, 1, 2, 3, 4, 5]);
+      await idle(scheduler);
+    }
+  }
+});
+
 test('scheduler: demand goes before hot, hot before background; the requests in flight are bounded', async () => {
   const scheduler = new FetchScheduler();
   let gate = deferred<void>();
