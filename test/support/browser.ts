@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { signalChild } from '../../src/base/child-process.ts';
 import { findProgram, type Requirement, requirement } from './requires.ts';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
@@ -47,14 +46,16 @@ export async function withPage<T>(url: string, use: (page: Page) => Promise<T>):
   ];
   const child = spawn(program, [...flags, '--remote-debugging-pipe', `--user-data-dir=${profile}`, 'about:blank'], {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+    detached: true,
   });
   const exited = new Promise((resolve) => child.once('exit', resolve));
   try {
     return await use(await openPage(new Protocol(child), url));
   } finally {
-    signalChild(child, 'SIGKILL');
+    // The whole group: its helpers would go on to write into the profile.
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
     await exited;
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }
 

@@ -1,7 +1,7 @@
 // `naiad bench coldstart`: how long an application of an image takes to be ready, by every way there is to bring the image
 // to it, over the same link, in turn, from cold caches.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { throwIfAborted } from '../../base/concurrency.ts';
 import { hasCode, NaiadError } from '../../base/errors.ts';
@@ -15,6 +15,7 @@ import { type LazyOptions, lazyWay } from './lazy-ways.ts';
 import type { Link } from './link.ts';
 import { checkLink, type LinkCheck } from './link-check.ts';
 import { type LinkTraffic, nowMs } from './link-proxy.ts';
+import { describeMachine, type Machine, ownVersion, sizeOnDisk } from './machine.ts';
 import { ContainerNetwork } from './network.ts';
 import { measureStart, type StartRecord } from './one-start.ts';
 import type { PeerTools } from './peers/peer.ts';
@@ -83,15 +84,6 @@ export interface ImageFacts {
   readonly metadataSize: number;
 }
 
-export interface Machine {
-  readonly cpu: string;
-  readonly cores: number;
-  readonly memory: string;
-  readonly kernel: string;
-  readonly node: string;
-  readonly runtime: string;
-}
-
 const ORIGINAL = 'bench:original';
 const CONVERTED = 'bench:lazy';
 const OPTIMIZED = 'bench:optimized';
@@ -111,18 +103,10 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   await using registry = await startBenchRegistry(place('registry'), signal);
   note(`pushing ${options.image} to ${registry.what}`);
   const near = `127.0.0.1:${registry.port}`;
-  await runNaiad(['copy', '--quiet', ...options.registryArguments, options.image, `docker://${near}/${ORIGINAL}`], {
-    signal,
-  });
-  note('converting it');
-  const converted = JSON.parse(
-    await runNaiad(['--json', 'convert', `docker://${near}/${ORIGINAL}`, `docker://${near}/${CONVERTED}`], { signal }),
-  ) as { targetSize: number };
+  const { original, lazy, convertedSize } = await putImages(options, near);
   await using proxy = new WorkerProcess('link-main.ts', [String(registry.port), options.link.text]);
   const far = `127.0.0.1:${await proxy.ask<number>('port')}`;
   await using puller = new WorkerProcess('pull-main.ts');
-  const original = await describeImage(`docker://${near}/${ORIGINAL}`, signal);
-  const lazy = await describeImage(`docker://${near}/${CONVERTED}`, signal);
   const stage: Stage = {
     ...{ signal, runtime, command: options.command, config: original.config },
     original: `docker://${far}/${ORIGINAL}`,
@@ -146,7 +130,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
         reference: options.image,
         layers: original.layers,
         storedSize: original.size,
-        convertedSize: converted.targetSize,
+        convertedSize,
         unpackedSize: await sizeOnDisk(place('local'), signal),
         metadataSize: lazy.metadataSize,
       },
@@ -164,6 +148,21 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   } finally {
     for (const network of networks) await network[Symbol.asyncDispose]();
   }
+}
+
+/** The image as it is and converted, in the registry `near`. */
+async function putImages({ image, registryArguments, signal, note }: ColdstartOptions, near: string) {
+  const [from, to] = [`docker://${near}/${ORIGINAL}`, `docker://${near}/${CONVERTED}`];
+  await runNaiad(['copy', '--quiet', ...registryArguments, image, from], { signal });
+  note('converting it');
+  const { targetSize } = JSON.parse(await runNaiad(['--json', 'convert', from, to], { signal })) as {
+    targetSize: number;
+  };
+  return {
+    original: await describeImage(from, signal),
+    lazy: await describeImage(to, signal),
+    convertedSize: targetSize,
+  };
 }
 
 async function describeImage(reference: string, signal: AbortSignal) {
@@ -371,26 +370,4 @@ async function measureOne(
 async function dropCaches(signal: AbortSignal): Promise<void> {
   await runCommand('sync', [], { signal });
   writeFileSync('/proc/sys/vm/drop_caches', '3');
-}
-
-function ownVersion(): string {
-  const text = readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
-
-async function sizeOnDisk(directory: string, signal: AbortSignal): Promise<number> {
-  const { stdout } = await runCommand('du', ['-s', '--block-size=1', directory], { signal });
-  return Number.parseInt(stdout, 10);
-}
-
-async function describeMachine(runtime: string, signal: AbortSignal): Promise<Machine> {
-  const memory = /^MemTotal:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
-  return {
-    cpu: cpus()[0]?.model.trim() || 'unknown',
-    cores: availableParallelism(),
-    memory: `${Math.round(Number(memory ?? 0) / 2 ** 20)} GiB`,
-    kernel: release(),
-    node: process.version,
-    runtime: (await runCommand(runtime, ['--version'], { signal })).stdout.split('\n')[0] ?? '',
-  };
 }
