@@ -20,6 +20,11 @@ import { MAP_BOOT_ID, mapIdentity } from './targets/chunk-map.ts';
 
 const ROOT = join('fixtures', 'fuzz');
 
+const RANGE_ANSWER =
+  'HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\nContent-Range: bytes 0-3/9\r\nX-A: b\r\nx-a: c\r\n\r\nbody';
+const CHUNKED_ANSWER =
+  'HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5;n="v"\r\nhello\r\nA\r\n, chunked!\r\n0\r\nT: x\r\n\r\n';
+
 function put(target: string, name: string, bytes: Uint8Array | string): void {
   mkdirSync(join(ROOT, target), { recursive: true });
   writeFileSync(join(ROOT, target, name), bytes);
@@ -219,6 +224,8 @@ function documents(): void {
     'several',
     'Negotiate YIIabc==, Basic realm="a \\"quoted\\" one", charset=UTF-8\nBearer realm=x , error="invalid_token"',
   );
+  put('answer', 'range', RANGE_ANSWER);
+  put('answer', 'chunks', CHUNKED_ANSWER);
 }
 
 function traces(): void {

@@ -1,4 +1,5 @@
 import type { FuzzTarget } from '../target.ts';
+import { answerTarget } from './answer.ts';
 import { archiveTarget } from './archive.ts';
 import { blobTarget } from './blob.ts';
 import { bootstrapTarget } from './bootstrap.ts';
@@ -18,6 +19,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   documentTarget,
   referenceTarget,
   challengeTarget,
+  answerTarget,
   chunkMapTarget,
   archiveTarget,
   unpackTarget,
