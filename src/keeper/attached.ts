@@ -30,15 +30,24 @@ export interface Attached {
 /** How long a keeper that was just started is waited for. */
 export const START_WAIT_MS = 30_000;
 export const CONNECT_PAUSE_MS = 5;
-/** Says hello to a keeper that was just started, as soon as it listens. */
+
+/** Says hello to the keeper that was just started, as soon as it listens; it is killed when that fails, for it has the place
+ *  of any other. @throws NaiadError KEEPER_LOST, KEEPER_HUNG */
 export async function attach(options: KeeperOptions, child: KeeperProcess): Promise<Attached> {
-  for (const end = Date.now() + START_WAIT_MS; Date.now() < end; await sleep(CONNECT_PAUSE_MS)) {
-    const problem = child.problem();
-    if (problem) throw problem;
-    const channel = KeeperChannel.connect(options.socketPath);
-    if (channel) return await hello(channel, options);
+  try {
+    for (const end = Date.now() + START_WAIT_MS; Date.now() < end; await sleep(CONNECT_PAUSE_MS)) {
+      const problem = child.problem();
+      if (problem) throw problem;
+      const channel = KeeperChannel.connect(options.socketPath);
+      // One that is dying still has its socket.
+      if (channel && channel.pid === child.pid) return await hello(channel, options);
+      channel?.[Symbol.dispose]();
+    }
+    throw new NaiadError('KEEPER_LOST', `the keeper does not listen at ${options.socketPath}`);
+  } catch (error) {
+    child.kill();
+    throw error;
   }
-  throw new NaiadError('KEEPER_LOST', `the keeper does not listen at ${options.socketPath}`);
 }
 
 export async function hello(channel: KeeperChannel, { command }: KeeperOptions): Promise<Attached> {

@@ -89,7 +89,8 @@ export class KeeperChannel implements Disposable {
 
   /** Sends without waiting: the keeper answers nothing. @throws NaiadError KEEPER_LOST, KEEPER_HUNG */
   send(kind: KeeperCall, fields: Partial<KeeperMessage>, descriptors: readonly number[] = []): void {
-    if (this.#closed || this.#hung) throw keeperLost(undefined);
+    if (this.#closed) throw keeperLost(undefined);
+    if (this.#hung) throw hung(`the keeper (process ${this.pid})`, undefined);
     const message = { ...EMPTY, ...fields, kind: KEEPER_CALLS[kind] };
     try {
       sendDescriptors(this.#socket, Buffer.from(keeperMessage.encode(message)), descriptors);
@@ -159,7 +160,7 @@ export function keeperLost(cause: unknown): NaiadError {
 function hung(who: string, cause: unknown): NaiadError {
   return new NaiadError('KEEPER_HUNG', `${who} does not answer: readers of what is not cached wait for it`, {
     hint: 'Processes that were stopped go on with kill -CONT; docs/operations/troubleshooting.md has the rest.',
-    cause,
+    ...(cause !== undefined && { cause }),
   });
 }
 

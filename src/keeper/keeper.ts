@@ -111,8 +111,7 @@ export class Keeper implements AsyncDisposable {
       if (connected) return connected;
       const child = spawnKeeper(options);
       try {
-        const attached = await attach(options, child);
-        return new Keeper(options, attached, attached.pid === child.pid);
+        return new Keeper(options, await attach(options, child), true);
       } catch (error) {
         // Another one is just starting, or ending.
         if (!child.taken() || Date.now() >= end) throw error;
@@ -280,7 +279,7 @@ export class Keeper implements AsyncDisposable {
       await this.#ready;
       const attached = this.#attached;
       await attached.channel.call('report').catch(async (error) => {
-        if (hasCode(error, 'KEEPER_HUNG') && !this.#leaving) await this.#end(attached);
+        if (isAway(error) && !this.#leaving) await this.#end(attached);
       });
     } finally {
       this.#asked = false;
@@ -401,11 +400,7 @@ export class Keeper implements AsyncDisposable {
   async #startSuccessor(inherited: { group: number; journal: number }): Promise<Attached> {
     for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, 5000)) {
       try {
-        const child = spawnKeeper(this.#options, inherited);
-        const attached = await attach(this.#options, child);
-        if (attached.pid === child.pid) return attached;
-        detach(attached);
-        throw new NaiadError('KEEPER_LOST', `process ${attached.pid}, another keeper, serves the socket`);
+        return await attach(this.#options, spawnKeeper(this.#options, inherited));
       } catch (error) {
         if (this.#leaving) throw error;
         warn(error);

@@ -1,5 +1,6 @@
 // Starting a keeper: a process in a session of its own, which lives on when this one ends.
 import { spawn } from 'node:child_process';
+import { signalChild } from '../base/child-process.ts';
 import { NaiadError } from '../base/errors.ts';
 import { keeperProgram } from '../native/keeper.ts';
 
@@ -10,6 +11,7 @@ export interface KeeperProcess {
   taken(): boolean;
   /** Why it ended, if it did. */
   problem(): NaiadError | undefined;
+  kill(): void;
 }
 
 /** Descriptors 3 and 4 of the child. */
@@ -44,5 +46,6 @@ export function spawnKeeper(
     const how = taken ? 'since there is another one' : `with ${signal ?? `exit code ${code}`}`;
     problem = new NaiadError('KEEPER_LOST', `the keeper ended ${how}`);
   });
-  return { pid: child.pid, taken: () => taken, problem: () => problem };
+  const kill = () => signalChild(child, 'SIGKILL');
+  return { pid: child.pid, taken: () => taken, problem: () => problem, kill };
 }
