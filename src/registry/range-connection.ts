@@ -89,10 +89,15 @@ export class RangeConnection {
    */
   ask(head: string): Promise<Answer | undefined> {
     return new Promise((resolve, reject) => {
+      const socket = this.#socket;
+      if (!socket) {
+        reject(new errors.SocketError('other side closed'));
+        return;
+      }
       this.#turn = { resolve, reject };
       this.#headFilled = 0;
-      this.#socket?.ref();
-      this.#socket?.write(head, 'latin1');
+      socket.ref();
+      socket.write(head, 'latin1');
     });
   }
 

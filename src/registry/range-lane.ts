@@ -8,8 +8,11 @@ import { type Answer, type ConnectOptions, RangeConnection } from './range-conne
 
 /** An origin that gives so many answers that are left to undici is not asked this way any more. */
 const DECLINED_MAX = 3;
-/** In the value of a header; undici says what is wrong with it. */
+/** What may be in the value of a header. Of what may not, undici says what is wrong with it. */
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/;
+const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** Those that say how a request is sent: written here, or not at all. */
+const FRAMING = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'expect', 'upgrade']);
 
 export class RangeLane {
   readonly #origin: URL;
@@ -56,11 +59,14 @@ export class RangeLane {
 
   async #ask(connection: RangeConnection, head: string, signal: AbortSignal | undefined): Promise<Answer | undefined> {
     if (!signal) return await connection.ask(head);
+    if (signal.aborted) {
+      this.#release(connection);
+      throw asError(signal.reason);
+    }
     const onAbort = () => connection.destroy(asError(signal.reason));
     const over = () => signal.removeEventListener('abort', onAbort);
     signal.addEventListener('abort', onAbort);
     try {
-      if (signal.aborted) onAbort();
       const answer = await connection.ask(head);
       if (answer) answer.body.onOver(over);
       else over();
@@ -146,7 +152,7 @@ function headOf(request: HttpRequest): string | undefined {
   const headers = headersOf(request);
   for (const name in headers) {
     const value = headers[name] as string;
-    if (UNSENDABLE.test(value)) return undefined;
+    if (UNSENDABLE.test(value) || !NAME.test(name) || FRAMING.has(name.toLowerCase())) return undefined;
     head += `${name}: ${value}\r\n`;
   }
   return `${head}\r\n`;

@@ -129,6 +129,9 @@ test('range lane: what is not understood is left to undici, and an origin that g
 test('range lane: what cannot be sent is left to undici, which says so', async () => {
   await using bytes = await startBytes((socket) => void socket.write(OK));
   assert.equal(await bytes.lane.send(get(bytes.url, { headers: { range: 'bytes=0-9\r\nevil: 1' } })), undefined);
+  for (const name of ['host', 'Connection', 'transfer-encoding', 'a b']) {
+    assert.equal(await bytes.lane.send(get(bytes.url, { headers: { range: 'bytes=0-9', [name]: 'x' } })), undefined);
+  }
   for (const other of [{ method: 'HEAD' }, { headers: {} }, { headersTimeoutMs: 5 }] as const) {
     assert.equal(bytes.lane.takes(get(bytes.url, other)), false);
   }
@@ -178,6 +181,25 @@ test('range lane: silence ends a request, and an idle connection', async () => {
   await textOf(await bytes.lane.send(get(bytes.url)));
   await until('no connection is left', () => bytes.open() === 0);
   assert.equal(bytes.heads.length, 3);
+});
+
+test('range lane: an abort between having a connection and asking leaves it to the next', async () => {
+  await using bytes = await startBytes((socket) => void socket.write(OK));
+  assert.equal(await textOf(await bytes.lane.send(get(bytes.url))), '0123456789');
+  const stop = new AbortController();
+  const asked = bytes.lane.send(get(bytes.url, { signal: stop.signal }));
+  stop.abort(new Error('enough'));
+  await assert.rejects(asked, /enough/);
+  assert.equal(await textOf(await bytes.lane.send(get(bytes.url))), '0123456789');
+  assert.deepEqual([bytes.heads.length, bytes.open()], [2, 1]);
+});
+
+test('range lane: a connection that is lost between having it and asking is replaced, unless all is over', async () => {
+  await using bytes = await startBytes((socket) => void socket.write(OK));
+  assert.equal(await textOf(await bytes.lane.send(get(bytes.url))), '0123456789');
+  const asked = bytes.lane.send(get(bytes.url));
+  bytes.lane.destroy();
+  await assert.rejects(asked);
 });
 
 test('range lane: so many connections and no more; who waits gets the next; an abort reaches everybody', async () => {
