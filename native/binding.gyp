@@ -23,7 +23,8 @@
         "src/image/bootstrap.cc",
         "src/image/directory.cc",
         "src/memory/memory.cc",
-        "src/mount/mount.cc"
+        "src/mount/mount.cc",
+        "src/process/replace.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "src"],
       "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],

@@ -8,6 +8,7 @@
 #include "fuse/fuse.h"
 #include "memory/memory.h"
 #include "mount/mount.h"
+#include "process/replace.h"
 
 namespace {
 
@@ -19,6 +20,7 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("listXattrs", Napi::Function::New(env, naiad::ListXattrs, "listXattrs"));
   exports.Set("tryLock", Napi::Function::New(env, naiad::TryLock, "tryLock"));
   exports.Set("limitMemory", Napi::Function::New(env, naiad::LimitMemory, "limitMemory"));
+  exports.Set("replaceProcess", Napi::Function::New(env, naiad::ReplaceProcess, "replaceProcess"));
   exports.Set("mount", Napi::Function::New(env, naiad::Mount, "mount"));
   exports.Set("umount", Napi::Function::New(env, naiad::Umount, "umount"));
   exports.Set("socketPair", Napi::Function::New(env, naiad::SocketPair, "socketPair"));

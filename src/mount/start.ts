@@ -9,6 +9,7 @@ import { hasCode, NaiadError } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity } from '../base/process-identity.ts';
 import { systemError } from '../base/system-error.ts';
 import { askKeeper, requireVersion } from '../keeper/attached.ts';
+import { replaceProcess } from '../native/process.ts';
 import { readOwner } from '../store/owner-lock.ts';
 import { daemonPaths } from '../store/paths.ts';
 import { awaitDaemon, DAEMON_STATUS } from './find-daemon.ts';
@@ -107,6 +108,13 @@ export function daemonCommand(
   program: DaemonProgram = daemonProgram(),
 ): [string, ...string[]] {
   return [...program, state, JSON.stringify(settings)];
+}
+
+/** Becomes what a daemon in the background is, Node's options for one included, unless this process is that already. */
+export function becomeDaemonProcess(): void {
+  if (NODE_OPTIONS.every((option) => process.execArgv.includes(option))) return;
+  Object.assign(process.env, POOL);
+  replaceProcess([process.execPath, ...NODE_OPTIONS, ...process.execArgv, ...process.argv.slice(1)]);
 }
 
 /** Starts a daemon that outlives this process, and returns when it answers or another one was faster. */

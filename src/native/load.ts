@@ -15,6 +15,7 @@ export interface Addon {
   tryLock(fd: number, operation: number): number;
   mount(source: Buffer, target: Buffer, type: Buffer, flags: number, options: Buffer): Promise<number>;
   limitMemory(): boolean;
+  replaceProcess(words: Buffer): number;
   umount(target: Buffer, flags: number): Promise<number>;
   socketPair(): [number, number] | number;
   connectUnix(path: Buffer): number;

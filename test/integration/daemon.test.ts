@@ -92,6 +92,9 @@ test('daemon: in the foreground it logs to stderr, and a signal unmounts and end
   await once(child.stdout, 'data');
   await naiad.run(['mount', '--quiet', image, place('one')]);
   assert.equal((await status()).process.pid, child.pid);
+  // As small as one in the background: with the same options, in the same process.
+  assert.match(readFileSync(`/proc/${child.pid}/cmdline`, 'latin1'), /--max-semi-space-size=1\0--expose-gc\0/);
+  assert.match(readFileSync(`/proc/${child.pid}/environ`, 'latin1'), /\0UV_THREADPOOL_SIZE=12\0/);
   child.kill('SIGTERM');
   assert.deepEqual(await ended, [0, null]);
   assert.deepEqual(mountpointsBelow(scratch.path), []);

@@ -17,7 +17,7 @@ export const command = defineCommand({
       .option('log-file', { type: 'string', requiresArg: true, describe: 'Instead of stderr, or daemon.log' })
       .option('log-format', { choices: LOG_FORMATS, describe: 'text where the log is stderr, else json' }),
   async run(args, io) {
-    const { runningDaemon, startDaemon } = await import('../../mount/start.ts');
+    const { becomeDaemonProcess, runningDaemon, startDaemon } = await import('../../mount/start.ts');
     const ready = (status: DaemonStatus) => {
       io.result(status, ({ process: { pid }, state }) => `process ${pid} serves ${state}`);
     };
@@ -32,6 +32,7 @@ export const command = defineCommand({
       ready(await runningDaemon());
       return;
     }
+    becomeDaemonProcess();
     const [{ serveDaemon }, { openLog }, { version }] = await Promise.all([
       import('../../daemon/serve-daemon.ts'),
       import('../../daemon/log.ts'),
