@@ -130,7 +130,6 @@ test('where nothing can be mounted, the demo says why, after converting, and lea
 /** Each waits for a line of the demo, then some milliseconds: that long steps are hit in their middle. */
 for (const { after: line, delayMs, signal, exit } of [
   { after: 'converting', delayMs: 700, signal: 'SIGTERM', exit: 143 },
-  { after: 'lazy', delayMs: 100, signal: 'SIGINT', exit: 130 },
   { after: 'mounted', delayMs: 0, signal: 'SIGINT', exit: 130 },
 ] as const) {
   test(`${signal} ${delayMs} ms after "${line}" ends the demo with ${exit} and leaves nothing`, {
