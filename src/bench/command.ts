@@ -9,6 +9,8 @@ export interface CommandOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Exit codes that are not a failure; 0 alone when not given. */
   readonly okay?: readonly number[];
+  /** What it is called in messages, when not by its path and first argument. */
+  readonly name?: string;
 }
 
 export interface CommandResult {
@@ -21,7 +23,7 @@ export interface CommandResult {
 export async function runCommand(
   command: string,
   args: readonly string[],
-  { signal, env = process.env, okay = [0] }: CommandOptions,
+  { signal, env = process.env, okay = [0], name = `${command} ${args[0] ?? ''}` }: CommandOptions,
 ): Promise<CommandResult> {
   throwIfAborted(signal);
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
@@ -40,7 +42,7 @@ export async function runCommand(
     ]);
     throwIfAborted(signal);
     if (code !== null && okay.includes(code)) return { code, stdout, stderr };
-    throw new NaiadError('COMMAND_FAILED', `${command} ${args[0] ?? ''} ended with ${code}: ${stderr.trim()}`);
+    throw new NaiadError('COMMAND_FAILED', `${name} ended with ${code}: ${stderr.trim()}`);
   } finally {
     signal.removeEventListener('abort', stop);
   }

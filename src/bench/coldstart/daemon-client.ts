@@ -26,7 +26,8 @@ export async function runNaiad(
 ): Promise<string> {
   const own = place && { NAIAD_STATE: place.state, NAIAD_CACHE: place.cache };
   const env = { ...process.env, ...own };
-  return (await runCommand(process.execPath, [COMMAND, ...args], { signal, env })).stdout;
+  const name = `naiad ${args[0] ?? ''}`;
+  return (await runCommand(process.execPath, [COMMAND, ...args], { signal, env, name })).stdout;
 }
 
 /** What the daemon answers to a mount and to questions about one; of docs/reference/daemon-api.md what is used here. */
