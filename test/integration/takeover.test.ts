@@ -2,7 +2,7 @@
 // the right bytes. And the native driver as an ordinary user has it.
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { chmodSync, chownSync, cpSync, mkdirSync } from 'node:fs';
 import { release } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -46,11 +46,16 @@ function sumsOf(mountpoint: string): Promise<string> {
   return runTool('bash', ['-c', script]).then(({ stdout }) => stdout);
 }
 
-async function message(child: ChildProcess, wanted: string): Promise<void> {
-  while (true) {
-    const [said] = (await once(child, 'message')) as [string];
-    if (said === wanted) return;
-  }
+/** Waits for one message after another. All are kept from the start: several that arrive together are one turn of the event loop. */
+function messagesOf(child: ChildProcess): (wanted: string) => Promise<void> {
+  const messages = on(child, 'message', { close: ['exit'] });
+  return async (wanted) => {
+    while (true) {
+      const { value, done } = await messages.next();
+      if (done) throw new Error(`the server never said ${wanted}`);
+      if (value[0] === wanted) return;
+    }
+  };
 }
 
 for (const { how, name } of [
@@ -67,15 +72,16 @@ for (const { how, name } of [
     const server = fork(join(import.meta.dirname, '../support/fuse-server.js'), [image, cache, mountpoint], {
       stdio: ['ignore', 'inherit', 'inherit', far, 'ipc'],
     });
-    await message(server, 'mounted');
+    const said = messagesOf(server);
+    await said('mounted');
     const { bytes, descriptors } = await receiveDescriptors(near, { sizeMax: 1024, timeoutMs: 60_000 });
     closeDescriptors([near, far]);
-    const missed = message(server, 'miss');
+    const missed = said('miss');
     const waiting = sumsOf(mountpoint);
     await missed;
     if (how === 'release') {
       server.send('release');
-      await message(server, 'released');
+      await said('released');
     }
     const exited = once(server, 'exit');
     server.kill('SIGKILL');
