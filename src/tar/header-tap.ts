@@ -75,8 +75,9 @@ export class HeaderTap {
   /** Bytes of the archive consumed, and bytes handed on to tar-stream. */
   #offset = 0;
   #passed = 0;
-  /** Bytes of the current body still to come, padding included. */
+  /** Bytes of the current body still to come, padding included; and how many of them are padding. */
   #left = 0;
+  #padding = 0;
   /** A block that is split over pieces. */
   readonly #split = new Uint8Array(TAR_BLOCK_SIZE);
   #splitSize = 0;
@@ -128,6 +129,8 @@ export class HeaderTap {
   end(): Uint8Array[] {
     this.#out = [];
     if (this.#state === 'link' && this.#splitSize === 0) this.#releaseLink(false);
+    // umoci leaves the last body unpadded, and Go's reader asks for no more: nothing of a file is missing.
+    if (this.#state === 'body' && this.#left <= this.#padding) this.#takeBody(new Uint8Array(this.#left));
     const complete = this.#state === 'header' || this.#state === 'zero' || this.#state === 'ended';
     if (!complete || this.#splitSize > 0 || this.#memberOffset !== undefined) {
       const end = this.#offset + this.#splitSize;
@@ -263,6 +266,7 @@ export class HeaderTap {
     this.#lastOffset = member.offset;
     this.members.push({ ...member, bodyOffset: this.#passed });
     this.#left = alignUp(member.size, TAR_BLOCK_SIZE);
+    this.#padding = this.#left - member.size;
     this.#state = this.#left > 0 ? 'body' : 'header';
   }
 

@@ -23,6 +23,11 @@ const accepts: { name: string; tar: Buffer; want: Record<string, string> }[] = [
   { name: 'nothing at all', tar: Buffer.alloc(0), want: {} },
   { name: 'an end without members', tar: END, want: {} },
   { name: 'a missing end', tar: member({ name: 'a' }), want: { a: '100644 0:0 0+0 0 e3b0c44298fc1c14' } },
+  ...[513, 600, 1023].map((size) => ({
+    name: `a last body without ${1024 - size} bytes of its padding, as umoci writes it`,
+    tar: member({ name: 'a', body: 'x' }).subarray(0, size),
+    want: { a: '100644 0:0 0+0 1 2d711642b726b044' },
+  })),
   {
     name: 'half an end',
     tar: Buffer.concat([member({ name: 'a' }), Buffer.alloc(512)]),

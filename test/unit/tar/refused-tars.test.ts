@@ -41,7 +41,22 @@ const rejects: { name: string; tar: Buffer; code: Code; message?: RegExp }[] = [
     code: 'ARCHIVE_INVALID',
     message: /ends at byte 1100, in the member at 0/,
   },
-  { name: 'a cut padding', tar: member({ body: 'x' }).subarray(0, 600), code: 'ARCHIVE_INVALID' },
+  {
+    name: 'a body without its last byte',
+    tar: member({ body: Buffer.alloc(600, 1) }).subarray(0, 1111),
+    code: 'ARCHIVE_INVALID',
+  },
+  {
+    name: 'a long name without its padding',
+    tar: member({ type: 'L', magic: GNU, body: 'ab' }).subarray(0, 514),
+    code: 'ARCHIVE_INVALID',
+  },
+  {
+    name: 'a cut end',
+    tar: Buffer.concat([member({ body: 'x' }), Buffer.alloc(100)]),
+    code: 'ARCHIVE_INVALID',
+    message: /ends at byte 1124/,
+  },
   { name: 'a cut header', tar: archive(member({})).subarray(0, 100), code: 'ARCHIVE_INVALID' },
   { name: 'an end after a pax header', tar: archive(pax([['path', 'a']])), code: 'ARCHIVE_INVALID' },
   { name: 'a pax header without a member', tar: pax([['path', 'a']]), code: 'ARCHIVE_INVALID' },
