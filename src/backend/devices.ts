@@ -9,7 +9,7 @@ import { hasFeature, readChunkInfo, readDigests, tailRanges } from '../image/blo
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import type { BlobView } from '../image/bootstrap-tables.ts';
 import { type BlobRecords, recordsByBlob, tableFromRecords } from '../image/chunk-records.ts';
-import type { ChunkTable } from '../image/chunk-table.ts';
+import { CHUNK_DIGEST_SIZE, type ChunkTable } from '../image/chunk-table.ts';
 import type { Device } from '../image/device.ts';
 import type { BlobReader } from './blob-reader.ts';
 
@@ -60,7 +60,8 @@ export async function loadChunkTable(
       },
     );
   }
-  const digests = new Uint8Array(blob.chunkCount * 32);
-  for (const index of records.indexes()) digests.set((records.get(index) as ChunkRecord).digest, index * 32);
+  const digests = new Uint8Array(blob.chunkCount * CHUNK_DIGEST_SIZE);
+  for (const index of records.indexes())
+    digests.set((records.get(index) as ChunkRecord).digest, index * CHUNK_DIGEST_SIZE);
   return readChunkInfo(blob, info, digests);
 }

@@ -36,11 +36,6 @@ class Pages<View extends ArrayBufferView> implements PageOwner {
     this.inMemory = [view(new ArrayBuffer(Math.min(FIRST_SIZE, pageSize)))];
   }
 
-  /** How many there are. */
-  get count(): number {
-    return this.inMemory.length;
-  }
-
   /** The page `index`; undefined when there is none. */
   page(index: number): View | undefined {
     return this.inMemory[index] ?? (index < this.inMemory.length ? this.#bringBack(index) : undefined);

@@ -23,7 +23,7 @@ import { COMPRESSORS } from '../format/rafs/algorithms.ts';
 import { BLOB_FEATURES } from '../format/rafs/records.ts';
 import { viewOf } from '../format/record.ts';
 import type { BlobView } from './bootstrap-tables.ts';
-import { type BatchSlice, type Chunk, ChunkTable } from './chunk-table.ts';
+import { type BatchSlice, CHUNK_DIGEST_SIZE, type Chunk, ChunkTable } from './chunk-table.ts';
 
 /** Where the tail's parts lie in the blob, in bytes. */
 export interface TailRanges {
@@ -44,7 +44,7 @@ export function tailRanges(blob: BlobView): TailRanges {
   }
   const info = { offset: blob.ciOffset, size: blob.ciCompressedSize + blobHeader.size };
   const framed = hasFeature(blob, 'inlinedChunkDigest') && hasFeature(blob, 'hasTarHeader');
-  const size = SECTION_HEADER_SIZE + blob.chunkCount * 32 + SECTION_HEADER_SIZE;
+  const size = SECTION_HEADER_SIZE + blob.chunkCount * CHUNK_DIGEST_SIZE + SECTION_HEADER_SIZE;
   return { info, digests: framed ? { offset: info.offset + info.size, size } : undefined };
 }
 
@@ -77,11 +77,12 @@ export function readChunkInfo(blob: BlobView, info: Uint8Array, digests?: Uint8A
   const chunks = new ChunkTable();
   const rows = hasFeature(blob, 'chunkInfoV2') ? rowsV2(blob, header, table) : rowsV1(blob, table);
   const placement = new PlacementCheck(blob);
+  const digestOf = (index: number) => digests?.subarray(index * CHUNK_DIGEST_SIZE, (index + 1) * CHUNK_DIGEST_SIZE);
   let index = 0;
   for (const { chunk, batch } of rows) {
     const complaint = placement.complaint(chunk);
     if (complaint) throw invalid(blob, `chunk ${index}: ${complaint}`);
-    chunks.add(chunk, digests ? digests.subarray(index * 32, index * 32 + 32) : new Uint8Array(32), batch);
+    chunks.add(chunk, digestOf(index) ?? new Uint8Array(CHUNK_DIGEST_SIZE), batch);
     index++;
   }
   return chunks;
@@ -193,9 +194,9 @@ function batchRow(blob: BlobView, header: BlobHeader, view: DataView, location: 
   };
 }
 
-/** The digests out of the bytes of `tailRanges(blob).digests`: 32 bytes a chunk. */
+/** The digests out of the bytes of `tailRanges(blob).digests`, `CHUNK_DIGEST_SIZE` a chunk. */
 export function readDigests(blob: BlobView, section: Uint8Array): Uint8Array {
-  const size = blob.chunkCount * 32;
+  const size = blob.chunkCount * CHUNK_DIGEST_SIZE;
   const before = decodeSectionHeader(section.subarray(0, SECTION_HEADER_SIZE));
   const after = decodeSectionHeader(section.subarray(SECTION_HEADER_SIZE + size));
   if (before?.name !== 'blob.meta' || after?.name !== 'blob.digest' || after.size !== size) {

@@ -18,7 +18,7 @@ import { COMPRESSORS, type CompressorName, type DigesterName } from '../format/r
 import { BLOB_FEATURES } from '../format/rafs/records.ts';
 import { viewOf } from '../format/record.ts';
 import type { BlobInfo } from './blob-info.ts';
-import type { ChunkTable } from './chunk-table.ts';
+import { CHUNK_DIGEST_SIZE, type ChunkTable } from './chunk-table.ts';
 
 /** Features of every blob we write: aligned chunks, digests, tar-like framing and TOC. */
 export const BLOB_FEATURES_WRITTEN =
@@ -178,14 +178,13 @@ function tocFlagOf(compressor: CompressorName): number {
   return compressor === 'none' ? TOC_FLAGS.raw : compressor === 'lz4' ? TOC_FLAGS.lz4 : TOC_FLAGS.zstd;
 }
 
-const DIGEST_SIZE = 32;
 const DIGESTS_PER_PIECE = 2048;
 
 function* digestPieces(chunks: ChunkTable): Generator<Uint8Array, void, void> {
   for (let first = 0; first < chunks.count; first += DIGESTS_PER_PIECE) {
     const count = Math.min(DIGESTS_PER_PIECE, chunks.count - first);
-    const piece = new Uint8Array(count * DIGEST_SIZE);
-    for (let index = 0; index < count; index++) piece.set(chunks.digest(first + index), index * DIGEST_SIZE);
+    const piece = new Uint8Array(count * CHUNK_DIGEST_SIZE);
+    for (let index = 0; index < count; index++) piece.set(chunks.digest(first + index), index * CHUNK_DIGEST_SIZE);
     yield piece;
   }
 }

@@ -27,8 +27,9 @@ export interface BatchSlice {
   readonly offset: number;
 }
 
-const DIGEST_SIZE = 32;
-const NO_DIGEST = new Uint8Array(DIGEST_SIZE);
+/** Bytes of a chunk's digest, whatever made it. */
+export const CHUNK_DIGEST_SIZE = 32;
+const NO_DIGEST = new Uint8Array(CHUNK_DIGEST_SIZE);
 
 /** Neighbouring chunks of which nothing is known. They take no memory, however many a bootstrap claims. */
 interface AbsentRun {
@@ -72,7 +73,7 @@ export class ChunkTable {
     const index = this.#count;
     const row = this.#rows;
     assert(index < CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
-    assert(digest.length === DIGEST_SIZE, 'a chunk digest has 32 bytes');
+    assert(digest.length === CHUNK_DIGEST_SIZE, 'a chunk digest has 32 bytes');
     this.#table.setBytes(row, DIGEST, digest);
     this.#table.set(row, UNCOMPRESSED_BLOCK, chunk.uncompressedOffset / BLOCK_SIZE);
     this.#table.set(row, UNCOMPRESSED_SIZE, chunk.uncompressedSize);
@@ -129,7 +130,7 @@ export class ChunkTable {
   /** A view of the chunk's 32 digest bytes, zeros when it is not present; do not keep it. */
   digest(index: number): Uint8Array {
     const row = this.#row(index);
-    return row === undefined ? NO_DIGEST : this.#table.bytes(row, DIGEST, DIGEST_SIZE);
+    return row === undefined ? NO_DIGEST : this.#table.bytes(row, DIGEST, CHUNK_DIGEST_SIZE);
   }
 
   /** Fills in where a chunk was stored, for writers that learn it after `add`. */

@@ -7,6 +7,7 @@ import { ChunkIndex } from '../chunk/chunk-index.ts';
 import { CHUNK_FLAGS, type ChunkRecord } from '../format/rafs/records.ts';
 import type { BlobInfo } from './blob-info.ts';
 import { mappedChunkSize } from './blob-table.ts';
+import { CHUNK_DIGEST_SIZE } from './chunk-table.ts';
 import type { FileTree, NodeId } from './file-tree.ts';
 import { blobIndexOf, type ChunkRef, chunkIndexOf } from './tree.ts';
 
@@ -51,7 +52,7 @@ export class ChunkUse {
       },
       pool,
     );
-    const digest = new Uint8Array(DIGEST_SIZE);
+    const digest = new Uint8Array(CHUNK_DIGEST_SIZE);
     for (let number = 0; number < count; number++) {
       digest.set(this.#digest(number));
       const first = byContent.find(digest, this.#size(number));
@@ -202,6 +203,5 @@ export class ChunkUse {
   }
 }
 
-const DIGEST_SIZE = 32;
 /** As many as two bytes tell apart. */
 const GROUPS = 2 ** 16;

@@ -7,6 +7,7 @@ import { runSteps, type Steps } from '../base/steps.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
 import type { Touch, Trace } from '../format/trace/trace.ts';
 import type { Bootstrap } from './bootstrap-reader.ts';
+import { CHUNK_DIGEST_SIZE } from './chunk-table.ts';
 import type { Device } from './device.ts';
 import { resolvePath } from './image-path.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from './tree.ts';
@@ -200,13 +201,11 @@ function namesOf(path: ByteString): ByteString[] {
   return path.split('/').filter((name) => name !== '');
 }
 
-const DIGEST_SIZE = 32;
-
 /** Goes through all chunks of the image once. */
 function* indexContent(trace: Trace, devices: readonly Device[]): Steps<(touch: Touch) => ImageChunk | undefined> {
   const wanted = trace.touches.map(({ chunk }) => chunk).filter((chunk) => chunk !== undefined);
-  const digests = Buffer.alloc(wanted.length * DIGEST_SIZE);
-  const digest = (index: number) => digests.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE);
+  const digests = Buffer.alloc(wanted.length * CHUNK_DIGEST_SIZE);
+  const digest = (index: number) => digests.subarray(index * CHUNK_DIGEST_SIZE, (index + 1) * CHUNK_DIGEST_SIZE);
   const places: (ImageChunk | undefined)[] = [];
   const hasContent = (index: number, other: Uint8Array) => digest(index).equals(other);
   const index = new ChunkIndex({ hasContent, digest });

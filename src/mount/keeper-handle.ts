@@ -16,7 +16,7 @@ export class KeeperHandle implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** The keeper, if there is one by now. */
+  /** The keeper, if there is one by now, and not let go of: then there is nothing more to be known of it. */
   get current(): Keeper | undefined {
     return this.#current;
   }
@@ -48,12 +48,18 @@ export class KeeperHandle implements AsyncDisposable {
 
   /** Leaves the keeper, and what it keeps, to the next process, which `command` starts if given. */
   async release(command?: readonly string[]): Promise<void> {
-    const keeper = await this.#keeper?.catch(() => undefined);
+    const keeper = await this.#leave();
     if (command) await keeper?.setCommand(command);
     await keeper?.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await (await this.#keeper?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    await (await this.#leave())?.[Symbol.asyncDispose]();
+  }
+
+  async #leave(): Promise<Keeper | undefined> {
+    const keeper = await this.#keeper?.catch(() => undefined);
+    this.#current = undefined;
+    return keeper;
   }
 }

@@ -11,6 +11,7 @@ import { startTimeOf } from '../../src/base/process-identity.ts';
 import { KEEPER_CALLS, keeperMessage } from '../../src/format/keeper/records.ts';
 import { viewOf } from '../../src/format/record.ts';
 import { Keeper } from '../../src/keeper/keeper.ts';
+import { KeeperHandle } from '../../src/mount/keeper-handle.ts';
 import { connectPackets, receiveDescriptors, sendDescriptors } from '../../src/native/descriptors.ts';
 import { endAll } from '../support/end-all.ts';
 import { CHUNK_SIZE, CHUNKS, chunkBytes, testDevice } from '../support/keeper-device.ts';
@@ -102,6 +103,23 @@ test('keeper: what is ready it answers alone, the rest waits for the daemon; it 
   await keeper[Symbol.asyncDispose]();
   await until('the keeper ends', () => startTimeOf(pid) === undefined);
   assert.equal(existsSync(socketPath), false);
+});
+
+test('keeper: one that is let go of can be asked nothing any more', { ...needs }, async () => {
+  using scratch = temporaryDir('keeper');
+  const socketPath = join(scratch.path, 'keeper.sock');
+  for (const letGo of [
+    (handle: KeeperHandle) => handle.release(),
+    (handle: KeeperHandle) => handle[Symbol.asyncDispose](),
+  ]) {
+    const handle = new KeeperHandle({ socketPath });
+    await handle.get();
+    const pid = mustBePid(socketPath);
+    const asked = handle.current?.state();
+    await letGo(handle);
+    assert.equal((await asked)?.pid, pid);
+    assert.equal(handle.current, undefined);
+  }
 });
 
 test('keeper: an error of the daemon is the reader’s', { ...needs }, async () => {
