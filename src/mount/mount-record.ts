@@ -8,6 +8,16 @@ import type { DriverName } from './driver.ts';
 import type { MountRequest } from './mount-request.ts';
 import { removeTree } from './remove-tree.ts';
 
+/** With what another process goes on with a mount. */
+export interface KeptHandover {
+  /** The driver's. */
+  readonly state: string;
+  /** How many the keeper has. */
+  readonly descriptors: number;
+  /** True when what is kept is none of the driver's. */
+  readonly anchored: boolean;
+}
+
 export interface MountRecord {
   /** Of this layout; others are not understood. */
   readonly version: 1;
@@ -31,13 +41,7 @@ export interface MountRecord {
   /** What was asked for, so that it can be mounted anew after a crash. */
   readonly request?: MountRequest;
   /** With what another process goes on with it, where its driver can; the keeper holds the descriptors. */
-  readonly handover?: {
-    readonly state: string;
-    /** How many are kept. */
-    readonly descriptors: number;
-    /** True when what is kept is none of the driver's. */
-    readonly anchored: boolean;
-  };
+  readonly handover?: KeptHandover;
   readonly process: ProcessIdentity;
   /** ISO 8601. */
   readonly since: string;

@@ -1,6 +1,6 @@
 // One mount from beginning to end, in the process that serves it: open the image, mount, answer until it is unmounted by
 // whomever, and leave nothing behind.
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FetchScheduler } from '../backend/fetch-scheduler.ts';
@@ -26,7 +26,7 @@ import { chooseDriver } from './drivers.ts';
 import { monotonicMs } from './first-touches.ts';
 import { ImageFs, type MountObserver } from './image-fs.ts';
 import type { KeeperHandle } from './keeper-handle.ts';
-import { dropDescriptors, keepDescriptors, keptKey } from './kept-descriptors.ts';
+import { KeptMount, keptKey } from './kept-descriptors.ts';
 import type { FetchingStatus, MountStatus } from './mount-api.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { type MountRequest, pinnedReference, withoutSecrets } from './mount-request.ts';
@@ -68,7 +68,7 @@ export class ServedMount {
   #resumed = false;
   /** True when it is another process' by now. */
   #released = false;
-  #anchor: number | undefined;
+  readonly #kept: KeptMount;
   #shared: SharedImage | undefined;
   #fs: ImageFs | undefined;
   #directory: (CacheDirectory & AsyncDisposable) | undefined;
@@ -95,6 +95,7 @@ export class ServedMount {
     this.#request = request;
     this.#traceLookup = new TraceLookup(request);
     this.#context = context;
+    this.#kept = new KeptMount(context.keeper);
     this.#record = {
       version: 1,
       id: mountIdOf(mountpoint),
@@ -166,14 +167,8 @@ export class ServedMount {
     }
     const driver = name && chooseDriver(name, left.cache).driver;
     if (!driver?.resume || !handover) throw new NaiadError('BUG', `${left.mountpoint} cannot be taken over`);
-    const own = handover.anchored ? [] : descriptors;
-    if (handover.anchored) this.#anchor = descriptors[0];
-    this.#driverMount = await driver.resume(
-      this.fs,
-      target,
-      { state: handover.state, descriptors: own },
-      this.#place(),
-    );
+    const own = { state: handover.state, descriptors: this.#kept.adopt(handover, descriptors) };
+    this.#driverMount = await driver.resume(this.fs, target, own, this.#place());
     await this.#prepareHandover();
     this.#readyMs = monotonicMs();
     const why = `Taken over from process ${left.process.pid}: nothing was unmounted.`;
@@ -284,26 +279,12 @@ export class ServedMount {
   async #prepareHandover(): Promise<void> {
     const handover = this.#driverMount?.handover?.();
     if (!handover) return;
-    const { state, descriptors } = handover;
     try {
-      // Something to hold, so that the keeper brings a daemon back even for what needs none.
-      const anchored = descriptors.length === 0;
-      if (anchored) this.#anchor ??= openSync('/dev/null', 'r');
-      const held = this.#anchor === undefined ? descriptors : [this.#anchor];
-      await keepDescriptors(await this.#context.keeper.get(), keptKey(this.#record), held);
-      this.#update({ handover: { state, descriptors: held.length, anchored } });
+      this.#update({ handover: await this.#kept.keep(keptKey(this.#record), handover) });
     } catch (error) {
       if (!(error instanceof NaiadError)) throw error;
       this.#update({ why: [...this.#record.why, `It ends with its daemon: ${error.message}`] });
     }
-  }
-
-  async #dropHandover(): Promise<void> {
-    const { handover } = this.#record;
-    if (!handover || handover.descriptors === 0) return;
-    await dropDescriptors(await this.#context.keeper.get(), keptKey(this.#record), handover.descriptors);
-    if (this.#anchor !== undefined) closeSync(this.#anchor);
-    this.#anchor = undefined;
   }
 
   /** `quickly`: without what takes long to find out. */
@@ -370,7 +351,10 @@ export class ServedMount {
         if (this.#detached) await Promise.race([this.#driverMount?.ended, this.#aborted(DETACHED_WAIT_MS)]);
         await this.#driverMount?.[Symbol.asyncDispose]();
       },
-      async () => this.#dropHandover(),
+      async () => {
+        const { handover } = this.#record;
+        if (handover) await this.#kept.drop(keptKey(this.#record), handover);
+      },
       async () => this.#spool?.[Symbol.asyncDispose](),
       async () => this.#fs?.[Symbol.asyncDispose](),
       async () => this.#metadata?.[Symbol.dispose](),
