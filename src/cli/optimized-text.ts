@@ -1,16 +1,16 @@
 // What became of an image that was optimized, for people.
 import { formatSize } from '../base/units.ts';
 import type { OptimizeReport } from '../convert/optimize.ts';
+import { describeApplied, missingLines } from '../trace/applied-text.ts';
 
-/** `applied` is how much of the trace did. */
-export function optimizedText(report: OptimizeReport, applied: string): string {
+export function optimizedText(report: OptimizeReport): string {
   const { hot, files, keptBlobs, droppedBlobs, keptSize, reusedSize } = report;
   const again = hot.recompressed > 0 ? `, ${hot.recompressed} of them compressed anew` : '';
   const gone = droppedBlobs > 0 ? `; ${droppedBlobs} have nothing left and are gone` : '';
   const reused = reusedSize > 0 ? `, ${formatSize(reusedSize)} were in the target already` : '';
   return [
-    `trace: ${applied}`,
-    ...report.applied.missingPaths.map((path) => `  not there any more: ${path}`),
+    `trace: ${describeApplied(report.applied)}`,
+    ...missingLines(report.applied),
     `hot blob ${hot.blobId.slice(0, 12)}: ${hot.chunks} chunks of ${files} files${again}, ${formatSize(hot.size)}, ${formatSize(hot.uncompressedSize)} uncompressed`,
     `${keptBlobs} other blobs, ${formatSize(keptSize)}${reused}${gone}`,
     `bootstrap ${formatSize(report.bootstrapSize)}, ${formatSize(report.bootstrapStoredSize)} stored; ${report.seconds.toFixed(2)} s`,

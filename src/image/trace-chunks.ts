@@ -35,11 +35,17 @@ export interface TraceApplied {
   readonly byContent: number;
   readonly byPath: number;
   readonly missing: number;
-  /** Chunks that they come to, their bytes, and those as they are stored. */
+  /** Files that the trace names, and those of them of which something applies. */
+  readonly tracedFiles: number;
+  readonly appliedFiles: number;
+  /** Bytes of the touches, as the trace has them, and of those that apply; 0 where it names paths alone. */
+  readonly tracedBytes: number;
+  readonly appliedBytes: number;
+  /** Chunks of the image that they come to, their bytes, and those as they are stored. */
   readonly chunks: number;
   readonly bytes: number;
   readonly storedBytes: number;
-  /** Some paths that the image has not, for people. */
+  /** Some of the files of which nothing applies, for people. */
   readonly missingPaths: readonly string[];
 }
 
@@ -66,17 +72,18 @@ export function matchTrace(trace: Trace, image: TracedImage, stepsMax = STEPS_MA
 export function* matchTraceSteps(trace: Trace, image: TracedImage, stepsMax = STEPS_MAX): Steps<TraceMatch> {
   const matcher = new TraceMatcher(trace, image, stepsMax);
   const counts = { content: 0, path: 0, missing: 0 };
+  const sizes = { content: 0, path: 0, missing: 0 };
+  /** Whether something of it applies. */
+  const files = new Map<ByteString, boolean>();
   const chunks: ImageChunk[] = [];
   const seen = image.devices.map(({ chunks: table }) => new Uint8Array(Math.ceil(table.count / 8)));
-  const missingPaths = new Set<string>();
   let [bytes, storedBytes] = [0, 0];
   for (const [number, touch] of trace.touches.entries()) {
     if (number % TOUCHES_A_STEP === TOUCHES_A_STEP - 1) yield;
     const found = yield* matcher.find(touch);
     counts[found.kind]++;
-    if (found.kind === 'missing' && touch.path !== '' && missingPaths.size < MISSING_PATHS_SHOWN_MAX) {
-      missingPaths.add(displayBytes(touch.path));
-    }
+    sizes[found.kind] += touch.size ?? 0;
+    if (touch.path !== '') files.set(touch.path, found.kind !== 'missing' || files.get(touch.path) === true);
     for (const place of found.chunks) {
       const bits = seen[place.device] as Uint8Array;
       const mask = 1 << (place.chunk & 7);
@@ -89,12 +96,16 @@ export function* matchTraceSteps(trace: Trace, image: TracedImage, stepsMax = ST
     }
   }
   const { content: byContent, path: byPath, missing } = counts;
-  const touches = trace.touches.length;
+  const missingFiles = [...files].filter(([, applies]) => !applies);
   return {
     chunks,
     applied: {
-      ...{ touches, byContent, byPath, missing, chunks: chunks.length, bytes, storedBytes },
-      missingPaths: [...missingPaths],
+      ...{ touches: trace.touches.length, byContent, byPath, missing },
+      ...{ tracedFiles: files.size, appliedFiles: files.size - missingFiles.length },
+      tracedBytes: sizes.content + sizes.path + sizes.missing,
+      appliedBytes: sizes.content + sizes.path,
+      ...{ chunks: chunks.length, bytes, storedBytes },
+      missingPaths: missingFiles.slice(0, MISSING_PATHS_SHOWN_MAX).map(([path]) => displayBytes(path)),
     },
   };
 }

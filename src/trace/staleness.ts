@@ -17,15 +17,3 @@ export async function staleness(trace: Trace, image: ConvertedImage, signal?: Ab
   const same = trace.image !== undefined && trace.image === image.manifestDigest;
   return { image: image.name, same, ...applied };
 }
-
-/** In a sentence, for people. */
-export function describeApplied({ touches, byContent, byPath, missing }: TraceApplied): string {
-  if (touches === 0) return 'it is empty';
-  const share = (count: number) => `${Math.round((count / touches) * 100)} %`;
-  const parts = [
-    ...(byContent > 0 ? [`${byContent} of ${touches} touches by content (${share(byContent)})`] : []),
-    ...(byPath > 0 ? [`${byPath} by path (${share(byPath)})`] : []),
-  ];
-  if (parts.length === 0) return 'nothing of it applies';
-  return `${parts.join(' and ')} apply${missing > 0 ? `, ${missing} do not (${share(missing)})` : ''}`;
-}

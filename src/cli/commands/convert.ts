@@ -124,9 +124,8 @@ export const command = defineCommand({
     );
     progress[Symbol.dispose]();
     for (const { what, count } of report.skipped) io.warn(`left out, ${count} times: ${what}`);
-    const { describeApplied } = await import('../../trace/staleness.ts');
     const { meter, optimized, ...result } = report;
-    const more = optimized ? [optimizedText(optimized, describeApplied(optimized.applied))] : [];
+    const more = optimized ? [optimizedText(optimized)] : [];
     const rate = { megabytesPerSecond: report.tarSize / 1e6 / report.seconds, milliseconds: meter.ms };
     io.result({ ...result, ...rate, ...(optimized && { optimized }) }, () =>
       [...convertText(report), ...more, `${report.target}@${report.manifest}`].join('\n'),

@@ -1,4 +1,5 @@
 // `naiad optimize`: an image rearranged so that its start reads one blob from end to end.
+import { describeApplied } from '../../trace/applied-text.ts';
 import { defineCommand } from '../command.ts';
 import { optimizedText } from '../optimized-text.ts';
 import { knownHosts, readSourceTargetFlags, sourceTargetFlags } from '../registry-flags.ts';
@@ -38,12 +39,9 @@ export const command = defineCommand({
     const { platform } = args;
     const report = await optimizeReference(args.image, args.target, trace, { platform, ...registries }, hooks);
     progress[Symbol.dispose]();
-    const { describeApplied } = await import('../../trace/staleness.ts');
     if (!report.same && trace.image !== undefined) {
       io.warn(`the trace was recorded of another image; ${describeApplied(report.applied)}`);
     }
-    io.result(report, () =>
-      [optimizedText(report, describeApplied(report.applied)), `${report.target}@${report.manifest}`].join('\n'),
-    );
+    io.result(report, () => [optimizedText(report), `${report.target}@${report.manifest}`].join('\n'));
   },
 });

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
 import type { Trace } from '../../format/trace/trace.ts';
+import { describeApplied, missingLines } from '../../trace/applied-text.ts';
 import type { TraceSummary } from '../../trace/files.ts';
 import type { Staleness } from '../../trace/staleness.ts';
 import { defineCommand } from '../command.ts';
@@ -51,12 +52,11 @@ export const command = defineCommand({
     const { timelineText } = await import('../../trace/timeline.ts');
     const { touches: _touches, ...head } = trace;
     const shown = { ...head, ...summarise(trace), ...(applied && { applied }) };
-    const { describeApplied } = await import('../../trace/staleness.ts');
     const staleLines = applied
       ? [
           `${applied.image}${applied.same ? ' (the image it was recorded of)' : ''}: ${describeApplied(applied)};`,
           `  ${applied.chunks} chunks, ${formatSize(applied.bytes)}, ${formatSize(applied.storedBytes)} as stored`,
-          ...applied.missingPaths.map((path) => `  not there any more: ${path}`),
+          ...missingLines(applied),
         ]
       : [];
     const rowsMax = args.files > 0 ? args.files : Number.POSITIVE_INFINITY;

@@ -9,6 +9,7 @@ import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
 import { ChunkTable } from '../../../src/image/chunk-table.ts';
 import { matchTrace, type TracedImage } from '../../../src/image/trace-chunks.ts';
 import { type ChunkRef, chunkRef } from '../../../src/image/tree.ts';
+import { describeApplied, missingLines } from '../../../src/trace/applied-text.ts';
 import { emptyDirectory, writeBootstrap } from '../../support/planted-tree.ts';
 
 const CHUNK_SIZE = 4096;
@@ -115,6 +116,32 @@ test('trace in an image: one that names everything again and again is refused', 
     () => matchTrace({ runs: 1, touches }, image, 20_000),
     (error) => hasCode(error, 'LIMIT_EXCEEDED'),
   );
+});
+
+test('trace in an image: how much of it applies, in files and bytes', () => {
+  const touches = [
+    touch('/bin/app', 0, 'a'),
+    touch('/bin/app', 9, 'y'),
+    touch('/bin/gone', 0, 'x'),
+    touch('/bin/gone', 1, 'y'),
+    touch('/opt/old', 0, 'e'),
+    touch('/opt/never', 0, 'z'),
+    touch('', 0, 'z'),
+  ];
+  const { applied } = matchTrace({ runs: 1, touches }, imageOf(FILES));
+  const { tracedFiles, appliedFiles, tracedBytes, appliedBytes } = applied;
+  assert.deepEqual([tracedFiles, appliedFiles], [4, 2]);
+  assert.deepEqual([tracedBytes, appliedBytes], [7 * CHUNK_SIZE, 2 * CHUNK_SIZE]);
+  assert.deepEqual(applied.missingPaths, ['/bin/gone', '/opt/never']);
+  assert.equal(
+    describeApplied(applied),
+    '2 of 7 touches by content (29 %) apply, 5 do not (71 %): 2 of 4 files, 8.19 kB of 28.7 kB',
+  );
+  assert.deepEqual(missingLines({ ...applied, tracedFiles: 9 }), [
+    '  not there any more: /bin/gone',
+    '  not there any more: /opt/never',
+    '  … and 5 more files',
+  ]);
 });
 
 test('trace in an image: survives being written', () => {
