@@ -1,7 +1,7 @@
 // From the words of a command line to a command with its arguments, or to a text that answers them (help, version).
-import { readFileSync } from 'node:fs';
 import type { Argv } from 'yargs';
 import { NaiadError } from '../base/errors.ts';
+import { version } from '../base/version.ts';
 import type { Command } from './command.ts';
 import { COMMANDS, type CommandEntry } from './commands.ts';
 import { nearest, parseError } from './parse-error.ts';
@@ -227,10 +227,4 @@ function groupOverview(group: string, entries: readonly CommandEntry[]): string 
 function commandLines(entries: readonly CommandEntry[]): string[] {
   const width = Math.max(...entries.map(({ name }) => name.length));
   return ['Commands:', ...entries.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)];
-}
-
-/** Of the package this file was installed with. */
-export function version(): string {
-  const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
 }

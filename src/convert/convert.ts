@@ -1,4 +1,4 @@
-// A conversion, from source to committed target. Layers are converted several at once, laid over one another in their
+// A conversion, from source to all that its manifest names in the target. Layers are converted several at once, laid over one another in their
 // order, and their blobs are on their way to the target while later layers are still read.
 import { join } from 'node:path';
 import { assert } from '../base/assert.ts';
@@ -7,6 +7,7 @@ import { NaiadError } from '../base/errors.ts';
 import { CHUNK_SIZE_DEFAULT, TREE_ENTRIES_MAX } from '../base/limits.ts';
 import { CompressPool } from '../codec/compress-pool.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
+import type { RawManifest } from '../format/oci/manifest.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
 import { type PlannedBootstrap, planBootstrap } from '../image/bootstrap-writer.ts';
 import { FileTree, type NodeId } from '../image/file-tree.ts';
@@ -19,7 +20,7 @@ import type { ConvertedLayer, LayerOptions } from './convert-layer.ts';
 import { watchHeap } from './engine.ts';
 import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
 import { Meter } from './meter.ts';
-import { type BuildOptions, checkBuildOptions, poolOptions } from './options.ts';
+import { BUILDER, type BuildOptions, checkBuildOptions, fingerprint, poolOptions } from './options.ts';
 import { measureUsage, type Usage } from './usage.ts';
 
 /** One layer of the source, not read yet. */
@@ -67,6 +68,14 @@ export interface LayerReport {
   readonly blobSize: number;
 }
 
+/** What is particular to one of several images of an index. */
+export interface ConvertOptions extends BuildOptions {
+  /** Where unfinished files go, for this conversion alone; the target's own place for them when left out. */
+  readonly spoolDir?: string | undefined;
+  /** The usual one of an image's config when left out. */
+  readonly configMediaType?: string | undefined;
+}
+
 export interface ConvertReport {
   readonly manifest: string;
   readonly layers: readonly LayerReport[];
@@ -92,31 +101,36 @@ const SMALL_TREE_NODES = 100_000;
 const PUSHES_IN_FLIGHT_MAX = 3;
 
 /**
- * Converts `input` and commits it to `target`, which the caller opened and disposes: without commit it leaves nothing.
+ * Converts `input` and puts all that its manifest names into `target`. The manifest is the caller's to commit there, by itself or
+ * in an index: a target that is disposed without a commit keeps nothing.
  * @throws NaiadError whatever reading, building and pushing throw
  */
 export async function convert(
   input: ConvertInput,
   target: ImageTarget,
-  options: BuildOptions,
+  options: ConvertOptions,
   hooks: ConvertHooks,
-): Promise<ConvertReport> {
+): Promise<{ readonly report: ConvertReport; readonly manifest: RawManifest }> {
   checkBuildOptions(options);
+  const { spoolDir = target.spoolDir } = options;
   const start = performance.now();
   const finishUsage = await measureUsage();
-  using memory = new TreeMemory(target.spoolDir, options.chunkSize);
-  const run = new Run(input, target, { ...options, memory }, hooks);
+  using memory = new TreeMemory(spoolDir, options.chunkSize);
+  const run = new Run(input, target, { ...options, spoolDir, memory }, hooks);
   const layers = await run.convertLayers();
-  const report = await run.finish(layers);
+  const { report, manifest } = await run.finish(layers);
   const seconds = (performance.now() - start) / 1000;
-  return { ...report, seconds, usage: await finishUsage(run.meter) };
+  return { report: { ...report, seconds, usage: await finishUsage(run.meter) }, manifest };
 }
 
 type Converted = ConvertedLayer & { readonly tarSize: number };
 
-interface RunOptions extends BuildOptions {
+interface RunOptions extends ConvertOptions {
+  readonly spoolDir: string;
   readonly memory: TreeMemory;
 }
+
+type RunReport = Omit<ConvertReport, 'seconds' | 'usage'>;
 
 class Run {
   readonly meter = new Meter();
@@ -186,8 +200,8 @@ class Run {
     });
   }
 
-  /** Bootstrap, remaining pushes, config, manifest. */
-  async finish(layers: readonly Converted[]): Promise<Omit<ConvertReport, 'seconds' | 'usage'>> {
+  /** Bootstrap, remaining pushes, config; the manifest is made. */
+  async finish(layers: readonly Converted[]): Promise<{ report: RunReport; manifest: RawManifest }> {
     const { compressor, digester, prefetch } = this.#options;
     this.#progress('writing the bootstrap');
     try {
@@ -199,7 +213,7 @@ class Run {
       if (!this.#pushesEarly) {
         for (const [index, blob] of blobs.entries()) if (blob && used.has(blob)) this.#push(index, blob);
       }
-      const layerPath = join(this.#target.spoolDir, 'bootstrap-layer');
+      const layerPath = join(this.#options.spoolDir, 'bootstrap-layer');
       const layer = await writeBootstrapLayer(bootstrap, layerPath, this.#signal);
       const image = describeImage({
         blobs: bootstrap.blobs,
@@ -207,14 +221,15 @@ class Run {
         config: this.#input.config,
         kept: blobs.map((blob) => blob !== undefined && used.has(blob)),
         annotations: this.#input.annotations,
-        source: this.#input.source,
+        origin: { ...this.#input.source, builder: BUILDER, options: fingerprint(this.#options) },
+        configMediaType: this.#options.configMediaType,
       });
       this.#progress('pushing');
       await this.#target.putBlob({ path: layerPath, descriptor: layer.descriptor }, { signal: this.#signal });
       await this.#target.putBytes(image.config.descriptor, image.config.bytes, this.#signal);
       await Promise.all(this.#pushes);
-      await this.#target.commit(image.manifest, this.#signal);
-      return this.#report(layers, { bootstrap, layer, manifest: image.manifest.digest, used });
+      const { manifest } = image;
+      return { report: this.#report(layers, { bootstrap, layer, manifest: manifest.digest, used }), manifest };
     } catch (error) {
       return await this.#giveUp(error);
     }
@@ -246,7 +261,7 @@ class Run {
   }
 
   #blobPath(index: number): string {
-    return join(this.#target.spoolDir, `layer-${index}`);
+    return join(this.#options.spoolDir, `layer-${index}`);
   }
 
   #push(index: number, blob: BlobInfo): void {
@@ -295,7 +310,7 @@ class Run {
       readonly manifest: string;
       readonly used: ReadonlySet<BlobInfo>;
     },
-  ): Omit<ConvertReport, 'seconds' | 'usage'> {
+  ): RunReport {
     const { bootstrap, layer } = made;
     const reports = layers.map(({ blob, tarSize, files, chunks }, index): LayerReport => {
       const used = blob && made.used.has(blob) ? blob : undefined;

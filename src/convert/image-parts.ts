@@ -6,7 +6,13 @@ import { createGzip } from 'node:zlib';
 import { pack as createPack } from 'tar-stream';
 import { systemError } from '../base/system-error.ts';
 import { digesting } from '../codec/digesting.ts';
-import { ANNOTATIONS, BOOTSTRAP_PATHS, NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/annotations.ts';
+import {
+  ANNOTATIONS,
+  BOOTSTRAP_PATHS,
+  NYDUS_BLOB_MEDIA_TYPE,
+  type Origin,
+  originAnnotations,
+} from '../format/oci/annotations.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
@@ -85,8 +91,9 @@ export interface ImageParts {
   readonly kept: readonly boolean[];
   /** Annotations of the source's manifest, which are kept. */
   readonly annotations: Readonly<Record<string, string>>;
-  /** Digest and reference of the source, where it has them. */
-  readonly source: { readonly digest?: string; readonly reference?: string };
+  readonly origin: Origin;
+  /** The usual one when left out. */
+  readonly configMediaType?: string | undefined;
 }
 
 /** Config and manifest. The digest of a blob layer's uncompressed content is its own: it is no archive. */
@@ -107,7 +114,7 @@ export function describeImage(parts: ImageParts): {
     }),
   );
   const config: Descriptor = {
-    mediaType: MEDIA_TYPES.ociConfig,
+    mediaType: parts.configMediaType ?? MEDIA_TYPES.ociConfig,
     digest: sha256Digest(configBytes),
     size: configBytes.length,
   };
@@ -120,8 +127,7 @@ export function describeImage(parts: ImageParts): {
       annotations: {
         ...parts.annotations,
         [ANNOTATIONS.fsVersion]: '6',
-        ...(parts.source.digest && { [ANNOTATIONS.sourceDigest]: parts.source.digest }),
-        ...(parts.source.reference && { [ANNOTATIONS.sourceReference]: parts.source.reference }),
+        ...originAnnotations(parts.origin),
       },
     }),
   );

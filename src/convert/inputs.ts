@@ -6,25 +6,20 @@ import type { Descriptor, Platform } from '../format/oci/manifest.ts';
 import { layerKind } from '../format/oci/media-types.ts';
 import { linuxPlatform, parsePlatform } from '../format/oci/platform.ts';
 import { readDirectory } from '../tar/directory.ts';
-import { readConfig, resolveImage } from '../transport/resolve.ts';
+import { type ResolvedImage, readConfig } from '../transport/resolve.ts';
 import type { ImageSource } from '../transport/transport.ts';
 import type { ConvertInput, LayerInput } from './convert.ts';
 import { convertEntries, convertLayer } from './convert-layer.ts';
 
-export interface InputOptions {
-  /** `os/architecture[/variant]`; this machine's when left out. */
-  readonly platform?: string | undefined;
-  readonly signal: AbortSignal;
-}
-
 /**
- * Reads manifest and config of an image; its layers are read when they are converted.
- * @throws NaiadError ALREADY_CONVERTED, MEDIA_TYPE_UNSUPPORTED, MANIFEST_INVALID, PLATFORM_NOT_FOUND, …
+ * Reads the config of an image; its layers are read when they are converted.
+ * @throws NaiadError ALREADY_CONVERTED, MEDIA_TYPE_UNSUPPORTED, MANIFEST_INVALID, …
  */
-export async function imageInput(source: ImageSource, options: InputOptions): Promise<ConvertInput> {
-  const { platform, signal } = options;
-  const resolved = await resolveImage(source, { platform, converted: 'skip', signal });
-  const { manifest, raw } = resolved;
+export async function imageInput(
+  source: ImageSource,
+  { manifest, raw }: Pick<ResolvedImage, 'manifest' | 'raw'>,
+  signal: AbortSignal,
+): Promise<ConvertInput> {
   if (isConverted(manifest)) {
     throw new NaiadError('ALREADY_CONVERTED', `${source.name} is a converted image already`, {
       hint: 'Convert the original, or copy this one with skopeo.',
@@ -36,13 +31,18 @@ export async function imageInput(source: ImageSource, options: InputOptions): Pr
     throw new NaiadError('MANIFEST_INVALID', `${source.name}: ${counts}`);
   }
   for (const layer of manifest.layers) checkLayer(layer, source.name);
-  const reference = /^docker:\/\/(.*)$/.exec(source.name)?.[1];
   return {
     layers: manifest.layers.map((layer, index) => imageLayer(source, layer, config.diffIds[index] as string)),
     config: config.raw,
     annotations: manifest.annotations ?? {},
-    source: { digest: raw.digest, ...(reference !== undefined && { reference }) },
+    source: { digest: raw.digest, ...referenceOf(source) },
   };
+}
+
+/** Where a source is, when that is a registry: other places mean nothing on another machine. */
+export function referenceOf({ name }: ImageSource): { readonly reference?: string } {
+  const reference = /^docker:\/\/(.*)$/.exec(name)?.[1];
+  return reference === undefined ? {} : { reference };
 }
 
 /** Known types are refused by name; unknown ones are tried: what is no tar fails when it is read. */
@@ -67,9 +67,9 @@ function imageLayer(source: ImageSource, layer: Descriptor, diffId: string): Lay
   };
 }
 
-/** A directory tree as an image of one layer, for `platform`. */
-export function directoryInput(root: string, options: InputOptions): ConvertInput {
-  const platform: Platform = options.platform ? parsePlatform(options.platform) : linuxPlatform(process.arch);
+/** A directory tree as an image of one layer, for `os/architecture[/variant]`; this machine's when left out. */
+export function directoryInput(root: string, wanted: string | undefined): ConvertInput {
+  const platform: Platform = wanted ? parsePlatform(wanted) : linuxPlatform(process.arch);
   const layer: LayerInput = {
     size: undefined,
     async convert({ into, signal, onSkipped, onRead }) {

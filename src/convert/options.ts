@@ -1,9 +1,11 @@
 // What decides the bytes of a conversion, and what only decides how fast it goes.
+import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import type { ByteString } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN } from '../base/limits.ts';
 import { formatSize, isPowerOfTwo, MiB } from '../base/units.ts';
+import { version } from '../base/version.ts';
 import { ZSTD_LEVEL_DEFAULT } from '../codec/codec.ts';
 import type { CompressPoolOptions } from '../codec/compress-pool.ts';
 import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
@@ -78,6 +80,19 @@ export function parseChunkSize(text: string): number {
   if (!match) throw new NaiadError('USAGE', `chunk size "${text}" is no size`, { hint: 'for example 1MiB or 64KiB' });
   const unit = match[2]?.toUpperCase();
   return Number(match[1]) * (unit === 'M' ? 1024 * 1024 : unit === 'K' ? 1024 : 1);
+}
+
+/** Other versions may make other bytes of the same source. */
+export const BUILDER = `naiad ${version()}`;
+
+/** The options that decide the bytes of a conversion, as a manifest says them. */
+export function fingerprint({ compressor, level, chunkSize, digester, prefetch }: BuildOptions): string {
+  const how = compressor === 'zstd' ? `zstd:${level ?? ZSTD_LEVEL_DEFAULT}` : compressor;
+  const words = [how, `chunks:${chunkSize}`, digester];
+  if (prefetch.length > 0) {
+    words.push(`prefetch:${createHash('sha256').update(JSON.stringify(prefetch)).digest('hex')}`);
+  }
+  return words.join(' ');
 }
 
 export function describeOptions({ compressor, level, chunkSize, digester }: BuildOptions): string {

@@ -1,7 +1,7 @@
 // The daemon as `naiad mount` starts it: in the background, for the state directory in argv[2], as DaemonSettings in
 // argv[3] want it. Tells the parent that waits how its start went.
-import { readFileSync } from 'node:fs';
 import { hasCode, NaiadError } from '../base/errors.ts';
+import { version } from '../base/version.ts';
 import type { DaemonOutcome, DaemonSettings } from '../mount/start.ts';
 import { encodeError } from '../mount/wire-error.ts';
 import { daemonPaths } from '../store/paths.ts';
@@ -29,11 +29,8 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 try {
-  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
   await serveDaemon({
-    version,
+    version: version(),
     log,
     idleSec,
     settings: asked ? { log: asked } : {},

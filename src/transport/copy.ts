@@ -20,7 +20,7 @@ export interface CopyOptions {
 
 export interface CopyHooks {
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: (state: { readonly done: number; readonly total: number }) => void;
+  readonly onProgress?: ((state: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
 export interface CopyReport {
@@ -87,10 +87,52 @@ async function copyImage(
   { signal, onProgress }: CopyHooks,
 ): Promise<CopyReport> {
   const startMs = performance.now();
-  const plan: Plan = { manifests: new Map(), blobs: new Map(), referrers: new Map(), foreignLayers: 0 };
+  const plan = emptyPlan();
   await collect(source, root, plan, 0, signal);
   if (options.referrers) await collectReferrers(source, plan, signal);
+  const size = await putBlobs(source, target, plan, { signal, onProgress });
+  for (const manifest of plan.manifests.values()) if (manifest !== root) await target.putManifest(manifest, signal);
+  await target.commit(root, signal);
+  // After what they refer to.
+  for (const manifest of plan.referrers.values()) await target.putManifest(manifest, signal);
+  return {
+    source: source.name,
+    target: target.name,
+    digest: root.digest,
+    mediaType: root.mediaType,
+    manifests: plan.manifests.size,
+    blobs: plan.blobs.size,
+    size,
+    referrers: plan.referrers.size,
+    foreignLayers: plan.foreignLayers,
+    seconds: (performance.now() - startMs) / 1000,
+  };
+}
 
+/** Puts images as they are, each with all that it names, for an index that is committed later. */
+export async function copyContents(
+  source: ImageSource,
+  target: ImageTarget,
+  images: readonly RawManifest[],
+  { signal, onProgress }: CopyHooks,
+): Promise<void> {
+  const plan = emptyPlan();
+  for (const image of images) await collect(source, image, plan, 0, signal);
+  await putBlobs(source, target, plan, { signal, onProgress });
+  for (const manifest of plan.manifests.values()) await target.putManifest(manifest, signal);
+}
+
+function emptyPlan(): Plan {
+  return { manifests: new Map(), blobs: new Map(), referrers: new Map(), foreignLayers: 0 };
+}
+
+/** @returns their bytes */
+async function putBlobs(
+  source: ImageSource,
+  target: ImageTarget,
+  plan: Plan,
+  { signal, onProgress }: CopyHooks,
+): Promise<number> {
   const blobs = [...plan.blobs.values()];
   const size = blobs.reduce((sum, blob) => sum + blob.size, 0);
   const done = new Map<string, number>();
@@ -106,22 +148,7 @@ async function copyImage(
       },
     });
   });
-  for (const manifest of plan.manifests.values()) if (manifest !== root) await target.putManifest(manifest, signal);
-  await target.commit(root, signal);
-  // After what they refer to.
-  for (const manifest of plan.referrers.values()) await target.putManifest(manifest, signal);
-  return {
-    source: source.name,
-    target: target.name,
-    digest: root.digest,
-    mediaType: root.mediaType,
-    manifests: plan.manifests.size,
-    blobs: blobs.length,
-    size,
-    referrers: plan.referrers.size,
-    foreignLayers: plan.foreignLayers,
-    seconds: (performance.now() - startMs) / 1000,
-  };
+  return size;
 }
 
 async function* streamOf(source: ImageSource, blob: Descriptor, signal: AbortSignal): AsyncGenerator<Uint8Array> {

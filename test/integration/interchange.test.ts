@@ -97,6 +97,20 @@ test('interchange: skopeo moves a converted image, and naiad a docker-format one
   await assertConverts(at('skopeo:v2s2'));
 });
 
+test('interchange: one tag for both kinds: podman and skopeo take the original, naiad the converted one', {
+  ...every(podman, program('skopeo')),
+}, async () => {
+  const both = at('both:v1');
+  await naiad.run(['copy', '--quiet', at('app:v1'), both]);
+  await naiad.run(['convert', '--quiet', '--with-original', both, both]);
+  const pulled = await containers('podman', ['pull', '--quiet', '--tls-verify=false', both]);
+  assert.equal(`sha256:${pulled.stdout.trim()}`, image.config.descriptor.digest);
+  const inspected = await runTool('skopeo', ['inspect', '--tls-verify=false', '--config', '--raw', `docker://${both}`]);
+  assert.equal(inspected.stdout, image.config.bytes.toString());
+  assert.equal((await naiad.run(['cat', both, '/hello.txt'])).stdout, 'hello');
+  assert.match((await naiad.run(['convert', '--with-original', both, both])).stdout, /^nothing to do/);
+});
+
 test('interchange: containerd unpacks a copy, moves a converted image, reads the same hosts.toml', {
   ...every(needs, containerd()),
 }, async () => {
@@ -104,6 +118,9 @@ test('interchange: containerd unpacks a copy, moves a converted image, reads the
   const native = ['--snapshotter', 'native'];
   const pull = ['images', 'pull', '--plain-http', ...native];
   await daemon.ctr([...pull, at('app:v1')]);
+  // An index of both kinds: the original is what it unpacks.
+  await naiad.run(['convert', '--quiet', '--with-original', at('app:v1'), at('containerd:both')]);
+  await daemon.ctr([...pull, at('containerd:both')]);
   await daemon.ctr(['images', 'push', '--plain-http', at('containerd:v1'), at('app:v1')]);
   await assertConverts(at('containerd:v1'));
 

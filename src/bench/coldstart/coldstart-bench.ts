@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { throwIfAborted } from '../../base/concurrency.ts';
 import { hasCode, NaiadError } from '../../base/errors.ts';
+import { version } from '../../base/version.ts';
 import { findRuntime } from '../../container/runtime.ts';
 import { createSpool } from '../../store/spool.ts';
 import { openSource } from '../../transport/open.ts';
@@ -15,7 +16,7 @@ import { type LazyOptions, lazyWay } from './lazy-ways.ts';
 import type { Link } from './link.ts';
 import { checkLink, type LinkCheck } from './link-check.ts';
 import { type LinkTraffic, nowMs } from './link-proxy.ts';
-import { describeMachine, type Machine, ownVersion, sizeOnDisk } from './machine.ts';
+import { describeMachine, type Machine, sizeOnDisk } from './machine.ts';
 import { ContainerNetwork } from './network.ts';
 import { measureStart, type StartRecord } from './one-start.ts';
 import type { PeerTools } from './peers/peer.ts';
@@ -137,7 +138,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
       machine: await describeMachine(runtime, signal),
       measuredLink,
       registry: registry.what,
-      naiad: ownVersion(),
+      naiad: version(),
       hotBytes,
       ways: ways
         .filter(({ key }) => runs.some(({ way }) => way === key))

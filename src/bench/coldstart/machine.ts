@@ -12,12 +12,6 @@ export interface Machine {
   readonly runtime: string;
 }
 
-/** Of this program. */
-export function ownVersion(): string {
-  const text = readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
-
 /** Bytes that all below `directory` take. @throws NaiadError COMMAND_FAILED, CANCELED */
 export async function sizeOnDisk(directory: string, signal: AbortSignal): Promise<number> {
   const { stdout } = await runCommand('du', ['-s', '--block-size=1', directory], { signal });

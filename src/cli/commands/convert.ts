@@ -3,7 +3,9 @@ import { readFile } from 'node:fs/promises';
 import type { Argv } from 'yargs';
 import { systemError } from '../../base/system-error.ts';
 import { formatSize } from '../../base/units.ts';
-import { defineCommand } from '../command.ts';
+import type { ConvertReport } from '../../convert/convert.ts';
+import type { convertReference } from '../../convert/convert-reference.ts';
+import { defineCommand, type Io } from '../command.ts';
 import { optimizedText } from '../optimized-text.ts';
 import { knownHosts, readSourceTargetFlags, sourceTargetFlags } from '../registry-flags.ts';
 import { table } from '../table.ts';
@@ -80,6 +82,7 @@ export const command = defineCommand({
   examples: [
     ['naiad convert python:3 localhost:5000/python:3-naiad', 'from Docker Hub into a registry of one’s own'],
     ['naiad convert oci:./app oci:./app:naiad', 'inside an OCI layout'],
+    ['naiad convert --all-platforms --with-original app:2 app:2', 'one tag for nodes with and without naiad'],
     [
       'naiad convert --trace app.trace app:2 reg.example/app:2-fast',
       'what a start of the last version read comes first',
@@ -101,41 +104,75 @@ export const command = defineCommand({
             array: true,
             nargs: 1,
             describe: 'Trace, or list of paths, to optimize it for at once; several are merged',
-          }),
+          })
+          .option('all-platforms', { type: 'boolean', describe: 'Every image for Linux of an index, into an index' })
+          .option('with-original', {
+            type: 'boolean',
+            describe: 'Into an index that names the original as well, for nodes without naiad',
+          })
+          .option('force', { type: 'boolean', describe: 'Also what the target has of the same source and options' })
+          .conflicts('all-platforms', 'platform'),
       ),
     ),
   async run(args, io) {
-    const options = await readBuildFlags(args);
+    const build = await readBuildFlags(args);
     const { tuneEngine } = await import('../../convert/engine.ts');
     tuneEngine();
-    const { convertReference } = await import('../../convert/convert-reference.ts');
+    const { convertIndexReference, convertReference, upToDate } = await import('../../convert/convert-reference.ts');
     const { readTraces } = await import('../../trace/read-trace.ts');
     const trace = args.trace && (await readTraces(args.trace, io.signal));
-    using progress = io.progress(`converting ${args.source}`);
     const { source, target } = readSourceTargetFlags(args);
-    const report = await convertReference(
-      args.source,
-      args.target,
-      { ...options, trace, registry: { ...source, ...knownHosts() }, targetRegistry: { ...target, ...knownHosts() } },
-      {
-        signal: io.signal,
-        onProgress: (state) => progress.update(state),
-      },
-    );
-    progress[Symbol.dispose]();
-    for (const { what, count } of report.skipped) io.warn(`left out, ${count} times: ${what}`);
-    const { meter, optimized, ...result } = report;
-    const more = optimized ? [optimizedText(optimized)] : [];
-    const rate = { megabytesPerSecond: report.tarSize / 1e6 / report.seconds, milliseconds: meter.ms };
-    io.result({ ...result, ...rate, ...(optimized && { optimized }) }, () =>
-      [...convertText(report), ...more, `${report.target}@${report.manifest}`].join('\n'),
-    );
+    const options = {
+      ...build,
+      trace,
+      allPlatforms: args['all-platforms'],
+      withOriginal: args['with-original'],
+      registry: { ...source, ...knownHosts() },
+      targetRegistry: { ...target, ...knownHosts() },
+    };
+    const [from, to] = [args.source, args.target];
+    const found = args.force ? undefined : await upToDate(from, to, options, io.signal);
+    if (found) {
+      const value = { ...found, upToDate: true };
+      io.result(
+        value,
+        ({ target, manifest }) => `nothing to do: made of this source before (--force: again)\n${target}@${manifest}`,
+      );
+    } else if (options.allPlatforms || options.withOriginal) {
+      const report = await withProgress(io, from, (hooks) => convertIndexReference(from, to, options, hooks));
+      for (const image of report.images) warnOfSkipped(image, io);
+      if (report.leftOut.length > 0) io.note(`not converted: ${report.leftOut.join(', ')}`);
+      const texts = report.images.flatMap((image) => [image.platform, ...convertText(image), '']);
+      const value = { ...report, images: report.images.map(resultOf) };
+      io.result(value, ({ target, manifest }) => [...texts, `${target}@${manifest}`].join('\n'));
+    } else {
+      const report = await withProgress(io, from, (hooks) => convertReference(from, to, options, hooks));
+      warnOfSkipped(report, io);
+      const more = report.optimized ? [optimizedText(report.optimized)] : [];
+      io.result(resultOf(report), ({ target, manifest }) =>
+        [...convertText(report), ...more, `${target}@${manifest}`].join('\n'),
+      );
+    }
   },
 });
 
-type Report = Awaited<ReturnType<typeof import('../../convert/convert-reference.ts').convertReference>>;
+type Hooks = Parameters<typeof convertReference>[3];
 
-function convertText(report: Report): string[] {
+async function withProgress<T>(io: Io, source: string, work: (hooks: Hooks) => Promise<T>): Promise<T> {
+  using progress = io.progress(`converting ${source}`);
+  return await work({ signal: io.signal, onProgress: (state) => progress.update(state) });
+}
+
+function warnOfSkipped({ skipped }: ConvertReport, io: Io): void {
+  for (const { what, count } of skipped) io.warn(`left out, ${count} times: ${what}`);
+}
+
+function resultOf<R extends ConvertReport>({ meter, ...result }: R) {
+  const { tarSize, seconds } = result;
+  return { ...result, megabytesPerSecond: tarSize / 1e6 / seconds, milliseconds: meter.ms };
+}
+
+function convertText(report: ConvertReport): string[] {
   const rows = report.layers.map((layer, index) => [
     String(index + 1),
     String(layer.files),

@@ -1,4 +1,5 @@
 import { formatSize } from '../../base/units.ts';
+import { version } from '../../base/version.ts';
 import type { DaemonStatus } from '../../mount/mount-api.ts';
 import { defineCommand } from '../command.ts';
 
@@ -8,10 +9,7 @@ export const command = defineCommand({
   examples: [['naiad daemon status', 'Exit code 10 when none runs']],
   options: (parser) => parser,
   async run(_args, io) {
-    const [{ runningDaemon }, { version }] = await Promise.all([
-      import('../../mount/start.ts'),
-      import('../parser.ts'),
-    ]);
+    const [{ runningDaemon }] = await Promise.all([import('../../mount/start.ts')]);
     const status = await runningDaemon();
     io.result(status, render);
     if (status.version !== version()) {
@@ -21,12 +19,12 @@ export const command = defineCommand({
 });
 
 function render(status: DaemonStatus): string {
-  const { process: daemon, since, version, state, mounts, resuming, idleSec, rssBytes, keeper } = status;
+  const { process: daemon, since, version: running, state, mounts, resuming, idleSec, rssBytes, keeper } = status;
   const watched =
     keeper &&
     `${keeper.devices} devices, ${keeper.held} descriptors, ${keeper.waiting} readers wait${keeper.hangs ? '; it does not answer' : ''}`;
   return [
-    `daemon   process ${daemon.pid}, naiad ${version}, since ${since}`,
+    `daemon   process ${daemon.pid}, naiad ${running}, since ${since}`,
     `state    ${state}`,
     `mounts   ${mounts}${resuming > 0 ? `, of which ${resuming} are not taken over yet (naiad status)` : ''}`,
     ...(keeper ? [`keeper   process ${keeper.pid}: ${watched}`] : []),

@@ -1,3 +1,4 @@
+import { version } from '../../base/version.ts';
 import { LOG_FORMATS, type LogFormat } from '../../daemon/log.ts';
 import type { DaemonStatus } from '../../mount/mount-api.ts';
 import { defineCommand } from '../command.ts';
@@ -33,10 +34,9 @@ export const command = defineCommand({
       return;
     }
     becomeDaemonProcess();
-    const [{ serveDaemon }, { openLog }, { version }] = await Promise.all([
+    const [{ serveDaemon }, { openLog }] = await Promise.all([
       import('../../daemon/serve-daemon.ts'),
       import('../../daemon/log.ts'),
-      import('../parser.ts'),
     ]);
     await serveDaemon({ version: version(), log: openLog(log), idleSec, signal: io.signal, onReady: ready });
   },

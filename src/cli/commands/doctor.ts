@@ -1,3 +1,4 @@
+import { version } from '../../base/version.ts';
 import type { Check } from '../../mount/doctor.ts';
 import { defineCommand } from '../command.ts';
 import { knownHosts, readRegistryFlags, registryFlags } from '../registry-flags.ts';
@@ -20,12 +21,11 @@ export const command = defineCommand({
       }),
   async run(args, io) {
     const { image, cache, platform } = args;
-    const [{ examineMachine }, { examineImage }, { examineRegistry }, { cacheDir }, { version }] = await Promise.all([
+    const [{ examineMachine }, { examineImage }, { examineRegistry }, { cacheDir }] = await Promise.all([
       import('../../mount/doctor.ts'),
       import('../../mount/doctor-image.ts'),
       import('../../mount/doctor-registry.ts'),
       import('../../store/paths.ts'),
-      import('../parser.ts'),
     ]);
     const machine = await examineMachine({ cache: cacheDir(cache), version: version() });
     const registry = { ...readRegistryFlags(args).registry, ...knownHosts(cache) };

@@ -41,10 +41,41 @@ export const ANNOTATIONS = {
 export const NAIAD_ANNOTATIONS = {
   /** Layer: `"true"` for the blob that holds what a start reads, in the order in which it does. */
   hot: 'dev.naiad.hot',
+  /** Manifest or index: what it was converted with; see docs/format/image.md. */
+  options: 'dev.naiad.options',
   /** Manifest: digest of the manifest that was optimized, and of the trace (of its file, uncompressed). */
   optimizedFrom: 'dev.naiad.optimized.from',
   optimizedTrace: 'dev.naiad.optimized.trace',
 } as const;
+
+/** What an image or index says of how it was made. */
+export interface Origin {
+  /** Digest and reference of the source, where it has them. */
+  readonly digest?: string;
+  readonly reference?: string;
+  /** Program and version. */
+  readonly builder: string;
+  /** All that the bytes depend on besides. */
+  readonly options: string;
+}
+
+export function originAnnotations({ digest, reference, builder, options }: Origin): Record<string, string> {
+  return {
+    ...(digest && { [ANNOTATIONS.sourceDigest]: digest }),
+    ...(reference && { [ANNOTATIONS.sourceReference]: reference }),
+    [ANNOTATIONS.builderVersion]: builder,
+    [NAIAD_ANNOTATIONS.options]: options,
+  };
+}
+
+/** What `originAnnotations` wrote; undefined where nobody did, or where the image was optimized since. */
+export function readOrigin(annotations: Readonly<Record<string, string>> = {}): Origin | undefined {
+  const { [ANNOTATIONS.builderVersion]: builder, [NAIAD_ANNOTATIONS.options]: options } = annotations;
+  if (builder === undefined || options === undefined) return undefined;
+  if (annotations[NAIAD_ANNOTATIONS.optimizedFrom] !== undefined) return undefined;
+  const { [ANNOTATIONS.sourceDigest]: digest, [ANNOTATIONS.sourceReference]: reference } = annotations;
+  return { builder, options, ...(digest && { digest }), ...(reference && { reference }) };
+}
 
 /** The paths a bootstrap may have in its layer's tar, in order of preference; `./` and `/` in front are allowed. */
 export const BOOTSTRAP_PATHS = ['image/image.boot', 'image.boot'] as const;

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { version } from '../../../src/base/version.ts';
 import { convertReference, type ReferenceOptions } from '../../../src/convert/convert-reference.ts';
 import { BUILD_DEFAULTS } from '../../../src/convert/options.ts';
 import { checkBootstrap } from '../../../src/image/check.ts';
@@ -55,6 +56,8 @@ test('manifest, config and layers are as Nydus’ tools expect them', async () =
   assert.deepEqual(manifest.annotations, {
     'containerd.io/snapshot/nydus-fs-version': '6',
     'containerd.io/snapshot/nydus-source-digest': image.manifest.digest,
+    'containerd.io/snapshot/nydus-builder-version': `naiad ${version()}`,
+    'dev.naiad.options': 'zstd:3 chunks:1048576 blake3',
   });
   assert.equal(manifest.mediaType, 'application/vnd.oci.image.manifest.v1+json');
   assert.equal(manifest.config.mediaType, 'application/vnd.oci.image.config.v1+json');
