@@ -69,6 +69,18 @@ test('tidy: every imported file is there', () => {
   assert.deepEqual(missing, []);
 });
 
+test('tidy: the package has every native program that is started', () => {
+  const { files } = JSON.parse(textOf('package.json')) as { files: string[] };
+  const programs = SOURCES.flatMap((path) => [...textOf(path).matchAll(/nativeProgram\('([^']+)'\)/g)]).map(
+    ([, name]) => name,
+  );
+  assert.ok(programs.length > 0);
+  assert.deepEqual(
+    programs.filter((name) => !files.includes(`native/build/Release/${name}`)),
+    [],
+  );
+});
+
 test('tidy: pages made from tables are current', () => {
   execFileSync(process.execPath, ['scripts/docs.mjs', '--check'], { stdio: ['ignore', 'inherit', 'pipe'] });
 });
