@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { makeConformanceTree } from '../support/conformance/image.ts';
-import { CHECKS, type Check, chooseSeed, probe } from '../support/conformance/suite.ts';
+import { CHECKS, type Check, chooseSeed, Probe } from '../support/conformance/suite.ts';
 import { DRIVERS, type DriverTraits, driver } from '../support/drivers.ts';
 import { type FixtureName, fixture, fixturePath, layerTars, umoci, umociUnpack } from '../support/fixtures.ts';
 import { mountpointsBelow, naiadHome } from '../support/naiad.ts';
@@ -119,12 +119,14 @@ function conformance(image: TestImage, traits: DriverTraits, at: Place): void {
   if (image.name === 'odd-names' && !traits.byteNames) return;
   const mountpoint = join(at.dir, name, 'mnt');
   const naiad = naiadHome(join(at.dir, name));
+  const probe = new Probe({ truth: at.truth, mountpoint, seed });
   const mounted = lazily(async () => {
     await at.prepared();
     mkdirSync(mountpoint, { recursive: true });
     await naiad.mount(at.converted, mountpoint, '--quiet', `--driver=${name}`);
   });
   after(async () => {
+    await probe[Symbol.asyncDispose]();
     await naiad[Symbol.asyncDispose]();
     assert.deepEqual(mountpointsBelow(at.dir), []);
   });
@@ -132,7 +134,7 @@ function conformance(image: TestImage, traits: DriverTraits, at: Place): void {
   for (const check of CHECKS.filter((each) => !image.without.includes(each))) {
     test(`${image.name}, ${name}: ${check}`, { ...requirements }, async (t) => {
       await mounted();
-      const said = await probe(check, { truth: at.truth, mountpoint, seed });
+      const said = await probe.holds(check);
       if (said !== '') t.diagnostic(`${name}: ${said}`);
     });
   }

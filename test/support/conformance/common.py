@@ -1,6 +1,7 @@
 """Shared by the checks: libc, the files of a tree, and how bytes are compared."""
 
 import ctypes
+import functools
 import os
 import stat
 
@@ -12,6 +13,8 @@ libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 PAGE = 4096
 
 
+# Of the truth, which nobody changes, so that it is gone through once.
+@functools.cache
 def regular_files(root):
     """Paths below root of every file that is not empty, in byte order."""
     found = []
@@ -21,12 +24,22 @@ def regular_files(root):
             path = os.path.join(directory, name)
             status = os.lstat(path)
             if stat.S_ISREG(status.st_mode) and status.st_size > 0:
-                found.append(os.path.relpath(path, root))
-    return found
+                found.append(path[len(root) + 1 :])
+    return tuple(found)
+
+
+@functools.cache
+def everything(root):
+    """Paths below root of all that is there."""
+    found = []
+    for directory, subdirectories, names in os.walk(root):
+        subdirectories.sort()
+        found.extend(os.path.join(directory, name)[len(root) + 1 :] for name in sorted(names + subdirectories))
+    return tuple(found)
 
 
 def sample(random, items, count):
-    return items if len(items) <= count else random.sample(items, count)
+    return list(items) if len(items) <= count else random.sample(items, count)
 
 
 def show(path):

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import functools
 import os
 import random as randomness
 import stat
@@ -56,6 +57,7 @@ class Directory:
         libc.closedir(self.stream)
 
 
+@functools.cache
 def directories_of(root):
     found = []
     for directory, subdirectories, names in os.walk(root):

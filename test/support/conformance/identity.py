@@ -7,16 +7,9 @@ import random as randomness
 import stat
 import subprocess
 
-from common import libc, regular_files, sample, show
+from common import everything, libc, regular_files, sample, show
 
 NOBODY = 65534
-
-
-def everything(root):
-    for directory, subdirectories, names in os.walk(root):
-        subdirectories.sort()
-        for name in sorted(names + subdirectories):
-            yield os.path.relpath(os.path.join(directory, name), root)
 
 
 def as_nobody(call):
@@ -24,14 +17,16 @@ def as_nobody(call):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        with os.fdopen(writer, "w") as out:
-            for line in call():
-                out.write(f"{line}\n")
-        os._exit(0)
+        try:
+            os.close(reader)
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            with os.fdopen(writer, "w") as out:
+                for line in call():
+                    out.write(f"{line}\n")
+        finally:
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as lines:
         result = lines.read().splitlines()
@@ -42,7 +37,7 @@ def as_nobody(call):
 def other_user(truth, mount, seed, complain):
     """An ordinary user may read, list, search and run exactly what the modes allow, as on any file system."""
     random = randomness.Random(seed)
-    paths = sample(random, list(everything(truth)), 400)
+    paths = sample(random, everything(truth), 400)
 
     def attempts(root):
         for path in paths:

@@ -36,8 +36,7 @@ def random_reads(truth, mount, seed, complain):
 def randomized(truth, mount, seed, complain):
     """As fsx does, for a file system that is only read: one file, one descriptor, any call in any order."""
     random = randomness.Random(seed)
-    files = regular_files(truth)
-    files.sort(key=lambda path: os.lstat(os.path.join(truth, path)).st_size)
+    files = sorted(regular_files(truth), key=lambda path: os.lstat(os.path.join(truth, path)).st_size)
     for path in sample(random, files[-40:], 6):
         expected, actual = both(truth, mount, path)
         size = os.fstat(expected).st_size
@@ -161,12 +160,14 @@ def beyond_the_end(truth, mount, complain):
     path = min(regular_files(truth), key=lambda each: os.lstat(os.path.join(truth, each)).st_size)
     child = os.fork()
     if child == 0:
-        file = os.open(os.path.join(mount, path), os.O_RDONLY)
-        size = os.fstat(file).st_size
-        ends = (size + PAGE - 1) // PAGE * PAGE
-        address = libc.mmap(None, ends + PAGE, mmap.PROT_READ, mmap.MAP_SHARED, file, 0)
-        ctypes.string_at(address + ends, 1)
-        os._exit(0)
+        try:
+            file = os.open(os.path.join(mount, path), os.O_RDONLY)
+            size = os.fstat(file).st_size
+            ends = (size + PAGE - 1) // PAGE * PAGE
+            address = libc.mmap(None, ends + PAGE, mmap.PROT_READ, mmap.MAP_SHARED, file, 0)
+            ctypes.string_at(address + ends, 1)
+        finally:
+            os._exit(0)
     _, status = os.waitpid(child, 0)
     if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGBUS:
         complain(f"{show(path)}: a page behind its end could be read (status {status})")
