@@ -78,7 +78,7 @@ const CONVERTED = 'node:naiad';
 
 /**
  * Runs the demonstration. Whatever happens, nothing of it stays: no mount, process or file.
- * @throws NaiadError what a step throws: of mounts DRIVER_UNAVAILABLE and MOUNT_FAILED, after converting; CANCELED
+ * @throws NaiadError what a step throws, as MOUNT_FAILED; CANCELED
  */
 export async function runDemo(options: DemoOptions): Promise<DemoReport> {
   const { signal, onStep, bandwidth, latencyMs } = options;

@@ -1,12 +1,13 @@
 // `naiad demo` as a user runs it: its figures add up, and nothing of it stays, also when it is interrupted.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DemoReport } from '../../src/demo/demo.ts';
-import { mountpointsBelow, NAIAD, startNaiad } from '../support/naiad.ts';
+import { mountpointsBelow, NAIAD } from '../support/naiad.ts';
 import { every, fuse, program, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -109,7 +110,7 @@ for (const { option, value } of [
   });
 }
 
-test('where nothing can be mounted, the demo says why, after converting, and leaves nothing', {
+test('where nothing can be mounted, the demo says why before it begins, and leaves nothing', {
   ...needs,
 }, async () => {
   const { tmp, env } = ownTmp('unmountable');
@@ -119,24 +120,28 @@ test('where nothing can be mounted, the demo says why, after converting, and lea
   const line = ['-m', 'sh', '-c', script, 'sh', process.execPath, NAIAD, 'demo', ...FAST];
   const { stdout, stderr } = await runTool('unshare', line, { env, okay: [13] });
   assert.equal(stdout, '');
-  const lines = stderr.trimEnd().split('\n');
-  const at = lines.findIndex((text) => text.startsWith('error['));
-  assert.match(lines[at] ?? '', /^error\[DRIVER_UNAVAILABLE\]: /, stderr);
-  assert.match(lines[at + 1] ?? '', /^hint: /, stderr);
-  assert.ok(lines.includes('converting it: naiad convert'), stderr);
+  assert.match(stderr, /^error\[DRIVER_UNAVAILABLE\]: .*\nhint: /);
   assertNothingLeft(tmp);
 });
 
+/** A Node with nothing installed beside it: of that the demo makes half of the image, in half of the time. */
+function bareNode(): string {
+  const path = join(scratch.path, 'bare', 'bin', 'node');
+  mkdirSync(dirname(path), { recursive: true });
+  copyFileSync(process.execPath, path);
+  return path;
+}
+
 /** Each waits for a line of the demo, then some milliseconds: that long steps are hit in their middle. */
 for (const { after: line, delayMs, signal, exit } of [
-  { after: 'converting', delayMs: 700, signal: 'SIGTERM', exit: 143 },
+  { after: 'converting', delayMs: 400, signal: 'SIGTERM', exit: 143 },
   { after: 'mounted', delayMs: 0, signal: 'SIGINT', exit: 130 },
 ] as const) {
   test(`${signal} ${delayMs} ms after "${line}" ends the demo with ${exit} and leaves nothing`, {
     ...needs,
   }, async () => {
     const { tmp, env } = ownTmp(`${line.replace(' ', '-')}-${delayMs}`);
-    const child = startNaiad(['demo', ...FAST], env);
+    const child = spawn(bareNode(), [NAIAD, 'demo', ...FAST], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (piece: string) => {
       stderr += piece;

@@ -1,4 +1,5 @@
 // `naiad demo`: the whole of it on this machine, measured.
+import { tmpdir } from 'node:os';
 import { NaiadError } from '../../base/errors.ts';
 import { formatSize, parseBandwidth, parseDuration } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
@@ -18,6 +19,8 @@ export const command = defineCommand({
   async run({ bandwidth, latency }, io) {
     const bytesPerSecond = optionValue('--bandwidth', bandwidth, parseBandwidth, '100mbit');
     const latencyMs = optionValue('--latency', latency, parseDuration, '20ms');
+    const { chooseDriver } = await import('../../mount/drivers.ts');
+    chooseDriver('auto', tmpdir()); // Where nothing can be mounted, that is said at once.
     const { runDemo } = await import('../../demo/demo.ts');
     const report = await runDemo({
       bandwidth: bytesPerSecond,
