@@ -25,16 +25,18 @@ const { values, positionals } = parseArgs({
   },
 });
 const NAIAD = 'dist/cli/main.js';
-/** Of one image over one link: copying, converting, unpacking and recording it; each start of a round with its preparation. */
-const PREPARE_SECONDS = 30;
-const START_SECONDS = 4.5;
-const STARTS_A_ROUND = 6;
+/**
+ * What one image over one link takes, as it was measured: copying, converting, unpacking and recording it; and a round of six
+ * starts with what comes before and after each. Both grow with the image, and with the time that a full pull has to wait for bytes.
+ */
+const PREPARE = { seconds: 14, perMegabyte: 0.1, perPull: 0.5 };
+const ROUND = { seconds: 10.5, perMegabyte: 0.04, perPull: 1.4 };
 /** So much later than it should have ended, a measurement is taken for stuck. */
 const LATE_SECONDS = 300;
 
 /** Containers of one image at once, and how much longer a round of them takes. */
 const MANY = 20;
-const MANY_TIMES = 3;
+const MANY_TIMES = 2;
 
 const chosen = appsNamed(values.images);
 const many = values.many === undefined ? [] : appsNamed(values.many);
@@ -56,7 +58,9 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 mkdirSync(values.raw, { recursive: true });
 mkdirSync(values.out, { recursive: true });
 const failed = [];
-const left = values.resume ? jobs.filter(({ report }) => !existsSync(report)) : [...jobs];
+// Figures of another time do not stand beside those of this one.
+if (!values.resume) for (const { report } of jobs) rmSync(report, { force: true });
+const left = jobs.filter(({ report }) => !existsSync(report));
 say(`${left.length} of ${jobs.length} to measure, ${values.minutes} minutes`);
 for (let job = left.shift(); job && !interrupted; job = left.shift()) {
   const share = job.seconds / [job, ...left].reduce((sum, { seconds }) => sum + seconds, 0);
@@ -90,7 +94,7 @@ function jobOf(app, net, containers) {
     title: `${app.name} over ${net}${containers > 1 ? `, ${containers} at once` : ''}`,
     // An image by the same name on every machine.
     image: `oci:${layout.slice(layout.indexOf('.cache/'))}`,
-    seconds: estimateSeconds(layout, net) * (containers > 1 ? MANY_TIMES : 1),
+    seconds: estimateSeconds(layout, net, containers > 1 ? MANY_TIMES : 1),
   };
 }
 
@@ -99,15 +103,18 @@ function reportPath(name, net, containers) {
 }
 
 /** For sharing out the time alone. */
-function estimateSeconds(layout, net) {
+function estimateSeconds(layout, net, times) {
   const blobs = join(layout, 'blobs/sha256');
   const bytes = readdirSync(blobs).reduce((sum, name) => sum + statSync(join(blobs, name)).size, 0);
   const [, count, unit] = /^([\d.]+)([kmg])bit/.exec(net) ?? [];
   const pull = (bytes * 8) / (Number(count) * { k: 1e3, m: 1e6, g: 1e9 }[unit]);
-  return PREPARE_SECONDS + Number(values.runs) * (STARTS_A_ROUND * START_SECONDS + pull);
+  const [prepare, round] = [PREPARE, ROUND].map(
+    ({ seconds, perMegabyte, perPull }) => seconds + perMegabyte * (bytes / 1e6) + perPull * pull,
+  );
+  return prepare + Number(values.runs) * round * times;
 }
 
-/** Why it failed; undefined when there is a report. An older report stays until there is a new one. */
+/** Why it failed; undefined when there is a report. */
 async function measure({ app, net, containers, image, report }, seconds) {
   const part = `${report}.part`;
   const how = ['--ready', app.ready, '--net', net, '--runs', values.runs, '--time-limit', String(seconds)];

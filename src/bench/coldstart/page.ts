@@ -72,9 +72,10 @@ function overview(reports: readonly ColdstartReport[]): string {
       const way = report.ways.find((one) => one.key === key);
       return way ? cell(`${index}/${key}.ready.p50`, way.figures.ready.p50, 'seconds') : '<td>–</td>';
     });
-    return `<tr>${rowHead(report, index)}${cells.join('')}${cell(`${index}/limit`, report.limit.seconds, 'seconds')}</tr>`;
+    const rounds = `<td>${report.rounds}</td>`;
+    return `<tr>${rowHead(report, index)}${rounds}${cells.join('')}${cell(`${index}/limit`, report.limit.seconds, 'seconds')}</tr>`;
   });
-  return tableOf(['median time to ready', ...keys, 'limit'], rows);
+  return tableOf(['median time to ready', 'rounds', ...keys, 'limit'], rows);
 }
 
 function overviewPlot(): string {

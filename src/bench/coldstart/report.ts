@@ -114,7 +114,8 @@ export function reportOf(outcome: ColdstartOutcome, context: ReportContext): Col
       figures: mapValues(FIGURES, ({ of }) => summaryOf(runs.map(of))),
       phases: phasesOf(runs),
       toFullPull: full === undefined ? undefined : ready / full,
-      toLimit: way.mode === 'local' ? undefined : ready / limit.seconds,
+      // The limit is of starts that have to fetch.
+      toLimit: way.mode === 'local' || way.mode === 'warm' ? undefined : ready / limit.seconds,
       stalls: stallsOf(runs),
     };
   });

@@ -49,8 +49,8 @@ export function resultsPage(reports: readonly ColdstartReport[], { data, html }:
 function overview(reports: readonly ColdstartReport[]): TextTable {
   const keys = [...new Set(reports.flatMap(({ ways }) => ways.map(({ key }) => key)))];
   return {
-    head: ['image, link', ...keys, 'limit'],
-    rows: reports.map((report) => [reportName(report), ...readyCells(report, keys)]),
+    head: ['image, link', 'rounds', ...keys, 'limit'],
+    rows: reports.map((report) => [reportName(report), String(report.rounds), ...readyCells(report, keys)]),
   };
 }
 

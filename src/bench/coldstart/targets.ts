@@ -44,11 +44,17 @@ export function targetsOf(report: Measured): Target[] {
       const value = ratioOf(kind, way, report);
       if (value === undefined) return [];
       const met = value <= MAX[kind];
-      const got = `${value.toFixed(2)} ×`;
+      const got = `${ratioText(value, MAX[kind])} ×`;
       const told = { kind, way: way.key, text: `${way.key} ${TARGET_TEXTS[kind]}`, met, got };
       return [met ? told : { ...told, why: whyMissed(kind, way, report) }];
     }),
   );
+}
+
+/** With more digits where two would read as if the verdict were another: 1.052 of 1.05 at most. */
+function ratioText(value: number, max: number): string {
+  const digits = [2, 3, 4].find((count) => Number(value.toFixed(count)) <= max === value <= max);
+  return value.toFixed(digits ?? 5);
 }
 
 function isAsked(kind: TargetKind, { mode }: WayReport, { image, link }: Measured): boolean {

@@ -99,13 +99,16 @@ export function verdictText({ met, worst, ways }: Verdict): string {
   return `${met ? 'yes' : 'no'}, ${worst.got}${ways > 1 ? ` (${worst.way})` : ''}`;
 }
 
-/** `app-node, 1gbit,1ms: …`, one for each target that was missed. */
+/** `app-node, 1gbit,1ms: …`, one for each target that was missed, and for each way that could not be measured. */
 export function missedLines(reports: readonly ColdstartReport[]): string[] {
-  return reports.flatMap((report) =>
-    report.targets
-      .filter(({ met }) => !met)
-      .map(({ text, got, why }) => `${reportName(report)}: ${text}: no, ${got}; ${why ?? ''}`),
-  );
+  return reports.flatMap((report) => {
+    const missed = report.targets.filter(({ met }) => !met);
+    const lines = [
+      ...missed.map(({ text, got, why }) => `${text}: no, ${got}; ${why ?? ''}`),
+      ...report.refused.map(({ key, why }) => `${key} was not measured: ${why}`),
+    ];
+    return lines.map((line) => `${reportName(report)}: ${line}`);
+  });
 }
 
 /** A row of times to ready. */

@@ -98,6 +98,15 @@ test('coldstart report: targets are told whether they are kept or not, and by wh
   );
 });
 
+test('coldstart report: a figure next to its bound reads as its verdict does, and what only warms up has no limit', () => {
+  const runs = [run('full-pull', 0, 10), run('optimized', 0, 10.52), run('warm', 0, 0.5)];
+  const ways = [...OUTCOME.ways, { key: 'warm', mode: 'warm', what: 'all cached' } as const];
+  const report = reportOf({ ...OUTCOME, ways, runs }, CONTEXT);
+  const got = report.targets.find(({ kind }) => kind === 'never-slower');
+  assert.deepEqual([got?.met, got?.got], [false, '1.052 ×']);
+  assert.equal(report.ways.at(-1)?.toLimit, undefined);
+});
+
 test('coldstart report: a start slower than a full pull is told by its parts, and so are bytes nobody touched', () => {
   const phases = { mount: 2, create: 0.5, run: 10 };
   const slow = run('optimized', 0, 12.5, { phases, bytesUntilReady: 30e6 });
