@@ -13,6 +13,7 @@ import {
   TAR_TYPES_REFUSED,
   tarHeader,
   verifyTarChecksum,
+  withTarFileName,
   withTarSize,
 } from '../format/tar/header.ts';
 import { parseTarNumber } from '../format/tar/number.ts';
@@ -84,6 +85,8 @@ export class HeaderTap {
   #meta: { type: string; body: Uint8Array; filled: number } | undefined;
   #paxGlobal: readonly PaxRecord[] = [];
   #pax: readonly PaxRecord[] | undefined;
+  /** True when a GNU header before the member's own has its name. */
+  #longName = false;
   /** Offset of the first header that belongs to the member to come. */
   #memberOffset: number | undefined;
   #lastOffset = 0;
@@ -166,6 +169,7 @@ export class HeaderTap {
     const meta = this.#meta;
     this.#state = 'header';
     this.#meta = undefined;
+    if (meta?.type === TAR_TYPES.gnuLongName) this.#longName = true;
     if (meta?.type === TAR_TYPES.pax) this.#pax = parsePaxRecords(meta.body);
     if (meta?.type === TAR_TYPES.paxGlobal) {
       const added = parsePaxRecords(meta.body);
@@ -233,18 +237,19 @@ export class HeaderTap {
       pax: this.#pax ? [...this.#paxGlobal, ...this.#pax] : this.#paxGlobal,
       sparse: undefined,
     } satisfies TarMember;
+    const named = this.#longName || member.pax.some(({ key }) => key === 'path');
     this.#pax = undefined;
+    this.#longName = false;
     this.#memberOffset = undefined;
-    const mended = checksum === 'signed' ? withTarSize(block, size) : block;
+    let mended = checksum === 'signed' ? withTarSize(block, size) : block;
+    // Of a long name, GNU tar leaves as much here as there is room for, and that may end in the middle of the path.
+    if (named && namesDirectory(block, type)) mended = withTarFileName(mended);
     this.#takeMember(mended, member, paxSize !== undefined);
   }
 
   #takeMember(block: Uint8Array, member: TarMember, paxSized: boolean): void {
     const { type, size } = member;
-    const regular = type === TAR_TYPES.regular || type === TAR_TYPES.regularV7;
-    // tar-stream takes a regular member whose header names a directory for one, and expects no body then.
-    const isDirectory = regular && tarHeader.fields.name.read(viewOf(block), 0).endsWith('/');
-    if (isDirectory && size > 0) this.#invalid('a directory with a body', member.offset);
+    if (namesDirectory(block, type) && size > 0) this.#invalid('a directory with a body', member.offset);
     if (BODILESS.has(type) && size > 0) {
       if (paxSized) this.#refuse('a pax size on a member that has no body', member.offset);
       this.#passMember(withTarSize(block, 0), { ...member, size: 0 });
@@ -317,4 +322,10 @@ export class HeaderTap {
   #refuse(what: string, offset = this.#offset): never {
     throw new NaiadError('ARCHIVE_UNSUPPORTED', `tar header at byte ${offset}: ${what}`);
   }
+}
+
+/** tar-stream takes a regular member whose header names a directory for one, and expects no body then. */
+function namesDirectory(block: Uint8Array, type: string): boolean {
+  const regular = type === TAR_TYPES.regular || type === TAR_TYPES.regularV7;
+  return regular && tarHeader.fields.name.read(viewOf(block), 0).endsWith('/');
 }

@@ -106,14 +106,26 @@ function tarChecksums(block: Uint8Array): { unsigned: number; signed: number } {
   return { unsigned, signed: unsigned - high * 256 };
 }
 
+/** A copy of `block` whose name does not end with a slash, with an unsigned checksum. */
+export function withTarFileName(block: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(block);
+  const { name } = tarHeader.fields;
+  name.write(viewOf(copy), 0, `${name.read(viewOf(copy), 0).slice(0, -1)}_`);
+  return withTarSum(copy);
+}
+
 /** A copy of `block` whose size field says `size`, with an unsigned checksum. */
 export function withTarSize(block: Uint8Array, size: number): Uint8Array {
   const copy = Uint8Array.from(block);
   const view = viewOf(copy);
   const { fields } = tarHeader;
   if (parseTarNumber(fields.size.read(view, 0)) !== size) fields.size.write(view, 0, octalField(size, 12));
-  fields.checksum.write(view, 0, octalField(tarChecksums(copy).unsigned, 8));
-  return copy;
+  return withTarSum(copy);
+}
+
+function withTarSum(block: Uint8Array): Uint8Array {
+  tarHeader.fields.checksum.write(viewOf(block), 0, octalField(tarChecksums(block).unsigned, 8));
+  return block;
 }
 
 function octalField(value: number, size: number): Uint8Array {

@@ -21,6 +21,8 @@ chmod 1777 sticky
 echo hello > plain/file; ln plain/file plain/link; ln plain/file 'sp ace/link'
 ln -s file plain/symlink; ln -s /$(printf 't%.0s' {1..150}) plain/long-symlink
 echo long > "$(echo deep/d*/e*/f*)/$(printf 'n%.0s' {1..200})"
+cut=deep/$(printf 'c%.0s' {1..92}) # With ./ before and / behind it as much as a header has room for.
+mkdir $cut; echo cut > $cut/$(printf 'n%.0s' {1..200}); : > $cut/$(printf 'o%.0s' {1..200})
 printf x > plain/one; : > plain/none; head -c 512 /dev/zero > plain/block; head -c 1234567 /dev/urandom > plain/large
 printf 'latin' > plain/$'n\\xe4me-\\xff'; printf nl > plain/$'new\\nline'
 chmod 4711 plain/one; chmod 2750 plain; chmod 000 plain/none; chown -h 1234:5678 plain/symlink plain/one
