@@ -58,8 +58,8 @@ export class Authenticator {
   readonly exchange: Exchange = async (request) => {
     const { send, origin } = this.#options;
     // Uploads may point to another host, which our credentials are not for.
-    if (request.url.origin !== origin.origin) return await send(request);
-    const known = await this.#authorization(request);
+    if (request.url.host !== origin.host || request.url.protocol !== origin.protocol) return await send(request);
+    const known = this.#challenge && (await this.#authorization(request));
     const first = await send(withAuthorization(request, known));
     if (first.status !== 401 || first.url.origin !== origin.origin) return first;
     const challenge = await this.#challengeAfter(first, known !== undefined, request);
@@ -241,7 +241,7 @@ async function pause(signal: AbortSignal | undefined): Promise<void> {
 }
 
 function chooseChallenge(response: HttpResponse): Challenge | undefined {
-  const offered = parseChallenges(response.headers['www-authenticate']);
+  const offered = parseChallenges(response.headers('www-authenticate'));
   const named = (scheme: string) => offered.find((challenge) => challenge.scheme === scheme);
   return named('bearer') ?? named('basic') ?? offered[0];
 }

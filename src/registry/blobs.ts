@@ -16,13 +16,13 @@ export interface BlobName {
   readonly digest: string;
 }
 
-export function blobCall(name: BlobName, method: 'GET' | 'HEAD', signal: AbortSignal | undefined): Call {
+export function blobCall({ repository, digest }: BlobName, method: 'GET' | 'HEAD', signal?: AbortSignal): Call {
   return {
     method,
-    path: `/v2/${name.repository}/blobs/${name.digest}`,
-    repository: name.repository,
+    path: `/v2/${repository}/blobs/${digest}`,
+    repository,
     actions: 'pull',
-    what: `blob ${name.digest} of ${name.repository}`,
+    what: `blob ${digest} of ${repository}`,
     notFound: 'BLOB_NOT_FOUND',
     ...(method === 'GET' && { urgency: 'waited for' }),
     signal,

@@ -19,7 +19,7 @@ import { Agent, ProxyAgent } from './http-client.ts';
 import { throughNetwork } from './network.ts';
 import { proxyFor } from './proxy.ts';
 import { RangeLane } from './range-lane.ts';
-import { type Quota, rateLimitOf } from './rate-limit.ts';
+import { type Quota, type RateLimit, rateLimitOf } from './rate-limit.ts';
 import type { Secrets } from './redact.ts';
 import { followRedirects } from './redirect.ts';
 import { traceTo, tracing } from './trace.ts';
@@ -38,6 +38,14 @@ export interface EndpointOptions {
   readonly dragonfly: URL | undefined;
 }
 
+/** To an origin. */
+interface Way {
+  /** The endpoint's own, and not one that it redirects to. */
+  readonly isOwn: boolean;
+  readonly network: Exchange;
+  readonly limit: RateLimit;
+}
+
 export class Endpoint implements AsyncDisposable {
   readonly url: URL;
   readonly isMirror: boolean;
@@ -46,8 +54,11 @@ export class Endpoint implements AsyncDisposable {
   readonly #pools = new Map<string, Dispatcher>();
   readonly #lanes: RangeLane[] = [];
   /** The way to each origin. */
-  readonly #networks = new Map<string, Exchange>();
+  readonly #ways = new Map<string, Way>();
   readonly #dragonfly: Dragonfly | undefined;
+  readonly #say = traceTo();
+  /** A blob is asked for range by range. */
+  #last: { readonly path: string; readonly url: URL } | undefined;
   #restsUntilMs = 0;
   #distrustedUntilMs = 0;
 
@@ -56,22 +67,17 @@ export class Endpoint implements AsyncDisposable {
     this.url = options.url;
     this.isMirror = options.isMirror;
     const { host, url, credentials, secrets, config } = options;
-    const own = config?.headers ?? {};
-    const dragonfly = options.dragonfly && new Dragonfly(options.dragonfly);
-    this.#dragonfly = dragonfly;
+    const own = config?.headers;
+    this.#dragonfly = options.dragonfly && new Dragonfly(options.dragonfly);
     // A mirror of Dragonfly passes on what the registry asks, so it is the registry's credentials that it needs.
-    const isDragonfly = DRAGONFLY_REGISTRY_HEADER in own;
-    const say = traceTo();
+    const isDragonfly = own !== undefined && DRAGONFLY_REGISTRY_HEADER in own;
     const send: Exchange = async (request) => {
       request.onSent?.();
+      const way = this.#way(request.url, tls);
       // What is configured for this host, secrets may be among it, is for this host.
-      const isOwn = request.url.origin === url.origin;
+      if (!way.isOwn || !own) return await way.limit.send(request, way.network);
       const told = isDragonfly && request.urgency ? dragonflyHeaders(request.urgency) : {};
-      const headers = isOwn ? { ...told, ...own, ...request.headers } : request.headers;
-      const direct = this.#network(request.url, isOwn ? tls : { ...tls, cert: [], key: [] });
-      const network = isOwn && dragonfly ? dragonfly.before(direct) : direct;
-      const next = say ? tracing(network, say) : network;
-      return await rateLimitOf(request.url).send({ ...request, headers }, next);
+      return await way.limit.send({ ...request, headers: { ...told, ...own, ...request.headers } }, way.network);
     };
     this.authenticator = new Authenticator({
       host: options.isMirror && !isDragonfly ? url.host : host,
@@ -125,10 +131,12 @@ export class Endpoint implements AsyncDisposable {
 
   /** The address of a path of the API (`/v2/…`) here. A mirror is told which registry is meant. */
   address(path: string): URL {
+    if (this.#last?.path === path) return this.#last.url;
     const [name = '', query] = path.split('?');
     const url = new URL(`${this.url.href}${name.replace(/^\/v2(?=\/|$)/, '')}`);
     url.search = query ?? '';
     if (this.isMirror) url.searchParams.set('ns', this.#options.host);
+    this.#last = { path, url };
     return url;
   }
 
@@ -137,20 +145,28 @@ export class Endpoint implements AsyncDisposable {
     return rateLimitOf(this.url).quota;
   }
 
-  async send(request: HttpRequest): Promise<HttpResponse> {
-    return await this.authenticator.exchange(request);
+  send(request: HttpRequest): Promise<HttpResponse> {
+    return this.authenticator.exchange(request);
   }
 
-  #network(url: URL, tls: TlsOptions): Exchange {
-    const known = this.#networks.get(url.origin);
+  #way(url: URL, tls: TlsOptions): Way {
+    const { origin } = url;
+    const known = this.#ways.get(origin);
     if (known) return known;
+    const isOwn = origin === this.url.origin;
+    const direct = this.#direct(url, isOwn ? tls : { ...tls, cert: [], key: [] });
+    const network = (isOwn && this.#dragonfly?.before(direct)) || direct;
+    const way = { isOwn, network: this.#say ? tracing(network, this.#say) : network, limit: rateLimitOf(url) };
+    this.#ways.set(origin, way);
+    return way;
+  }
+
+  #direct(url: URL, tls: TlsOptions): Exchange {
     const proxy = proxyFor(url);
     const { connectTimeoutMs, ...connect } = tls;
     const lane = proxy ? undefined : new RangeLane(new URL(url.origin), { ...connect, timeout: connectTimeoutMs });
     if (lane) this.#lanes.push(lane);
-    const network = throughNetwork(this.#pool(url, tls, proxy), { lane });
-    this.#networks.set(url.origin, network);
-    return network;
+    return throughNetwork(this.#pool(url, tls, proxy), { lane });
   }
 
   #pool(url: URL, tls: TlsOptions, proxy: URL | undefined): Dispatcher {

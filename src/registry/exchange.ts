@@ -1,6 +1,5 @@
 // One HTTP request and its answer, as every layer of the registry client sees it. Authentication, redirects and the
 // network itself are each an `Exchange`; the outer ones call the inner ones.
-import type { IncomingHttpHeaders } from 'node:http';
 import { NaiadError } from '../base/errors.ts';
 import { KiB } from '../base/units.ts';
 
@@ -21,25 +20,28 @@ export interface HttpRequest {
   readonly url: URL;
   /** Names in lowercase. */
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: RequestBody;
+  readonly body?: RequestBody | undefined;
   readonly signal?: AbortSignal | undefined;
   /** What a token must allow: `repository:library/debian:pull`. */
   readonly scope?: string | undefined;
   /** `manual` returns a 3xx as it is. */
-  readonly redirect?: 'follow' | 'manual';
-  /** What to do while the host wants to be left alone; `wait` when not given. */
-  readonly whenLimited?: 'wait' | 'fail';
+  readonly redirect?: 'manual' | undefined;
+  /** What to do while the host wants to be left alone, other than to wait. */
+  readonly whenLimited?: 'fail' | undefined;
   /** Called for every request that leaves because of this one. */
   readonly onSent?: (() => void) | undefined;
   /** Of the contents of a blob, which Dragonfly may bring; undefined for all else, and where it must not. */
-  readonly urgency?: Urgency;
+  readonly urgency?: Urgency | undefined;
   /** How long the first byte of the answer may take once the request is sent. */
-  readonly headersTimeoutMs?: number;
+  readonly headersTimeoutMs?: number | undefined;
 }
+
+/** Value of a header by its name in lowercase; all its values where it came more than once. */
+export type HeaderLookup = (name: string) => string | string[] | undefined;
 
 export interface HttpResponse {
   readonly status: number;
-  readonly headers: IncomingHttpHeaders;
+  readonly headers: HeaderLookup;
   /** Read it whole or `discard` it, else its connection stays taken. */
   readonly body: ResponseBody;
   /** What answered: differs from the request's after a redirect. */
@@ -66,7 +68,7 @@ export type Exchange = (request: HttpRequest) => Promise<HttpResponse>;
 
 /** The one value of a header; undefined when it is absent. */
 export function headerOf(response: HttpResponse, name: string): string | undefined {
-  const value = response.headers[name];
+  const value = response.headers(name);
   return Array.isArray(value) ? value[0] : value;
 }
 

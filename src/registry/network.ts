@@ -30,7 +30,7 @@ export function throughNetwork(
       throwIfAborted(given.signal);
       const answer = lane?.takes(given) ? await lane.send(given) : undefined;
       if (answer) return answer;
-      const request = { headersTimeoutMs: idleMs, ...given };
+      const request = { ...given, headersTimeoutMs: given.headersTimeoutMs ?? idleMs };
       return await new Promise<HttpResponse>((resolve, reject) => dispatch(way, request, resolve, reject));
     } catch (error) {
       throw networkFailure(error, given);
@@ -76,7 +76,7 @@ function dispatch(
         if (status < 200) return;
         body = new ReceivedBody(started);
         body.onOver(onOver);
-        resolve({ status, headers, url, body });
+        resolve({ status, headers: (name) => headers[name], url, body });
       },
       onResponseData: (_, piece) => body?.push(piece),
       onResponseEnd: () => body?.end(),

@@ -2,7 +2,7 @@
 // handed on in: nothing is copied but the beginning that came along with the head.
 import type { Socket } from 'node:net';
 import { KiB } from '../base/units.ts';
-import type { HttpResponse } from './exchange.ts';
+import { asError, type HttpRequest, type HttpResponse } from './exchange.ts';
 import { buildConnector, errors } from './http-client.ts';
 import { ReceivedBody } from './received-body.ts';
 import { ChunkedBody, parseResponseHead, type ResponseHead } from './response-head.ts';
@@ -16,13 +16,11 @@ const HEAD_SIZE_MAX = 16 * KiB;
 const FIRST_READ_SIZE = 4 * KiB;
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** One that only lacks the address it came from. */
-export type Answer = Omit<HttpResponse, 'url'>;
-
 /** A request that is under way. */
 interface Turn {
+  readonly request: HttpRequest;
   /** Undefined: what comes is not understood, and the connection is gone. */
-  readonly resolve: (answer: Answer | undefined) => void;
+  readonly resolve: (answer: HttpResponse | undefined) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -32,6 +30,7 @@ export class RangeConnection {
   #socket: Socket | undefined;
   readonly #idleMs: number;
   readonly #head = Buffer.allocUnsafeSlow(HEAD_SIZE_MAX);
+  readonly #firstSpace = this.#head.subarray(0, FIRST_READ_SIZE);
   #headFilled = 0;
   #turn: Turn | undefined;
   #body: ReceivedBody | undefined;
@@ -40,6 +39,8 @@ export class RangeConnection {
   #chunks: ChunkedBody | undefined;
   #slab: Buffer = NOTHING;
   #slabFilled = 0;
+  /** Of the slab, as far as it was handed on. */
+  #slabHanded = 0;
   #paused = false;
   #keepsAlive = true;
   #answers = 0;
@@ -84,30 +85,36 @@ export class RangeConnection {
   }
 
   /**
-   * Sends the head of a GET, while none is under way. Undefined when the answer is one that undici has to read, by asking again.
-   * @throws what the network says
+   * Sends a GET, whose head this is, while none is under way. Undefined when the answer is one that undici has to read, by asking
+   * again. Until the body is over, an abort of the request ends the connection. @throws what the network says
    */
-  ask(head: string): Promise<Answer | undefined> {
+  ask(head: string, request: HttpRequest): Promise<HttpResponse | undefined> {
     return new Promise((resolve, reject) => {
       const socket = this.#socket;
       if (!socket) {
         reject(new errors.SocketError('other side closed'));
         return;
       }
-      this.#turn = { resolve, reject };
-      this.#headFilled = 0;
+      this.#turn = { request, resolve, reject };
+      request.signal?.addEventListener('abort', this.#onAbort);
       socket.ref();
       socket.write(head, 'latin1');
     });
   }
 
+  readonly #onAbort = () => this.destroy(asError(this.#turn?.request.signal?.reason));
+
   /** Where the next bytes go. */
   #space(): Buffer {
     if (this.#chunks) return this.#head;
-    if (this.#left === 0) return this.#head.subarray(this.#headFilled, this.#headFilled + FIRST_READ_SIZE);
+    if (this.#left === 0) {
+      const filled = this.#headFilled;
+      return filled === 0 ? this.#firstSpace : this.#head.subarray(filled, filled + FIRST_READ_SIZE);
+    }
     if (this.#slabFilled === this.#slab.length) {
       this.#slab = takeSlab(this.#left);
       this.#slabFilled = 0;
+      this.#slabHanded = 0;
     }
     return this.#slabFilled === 0 ? this.#slab : this.#slab.subarray(this.#slabFilled);
   }
@@ -117,9 +124,8 @@ export class RangeConnection {
     if (this.#body && this.#chunks) {
       this.#takeChunks(this.#body, this.#chunks, this.#head.subarray(0, count));
     } else if (this.#body) {
-      const piece = this.#slab.subarray(this.#slabFilled, this.#slabFilled + count);
       this.#slabFilled += count;
-      this.#hand(this.#body, piece);
+      this.#handOn(this.#body);
     } else if (this.#turn) {
       this.#headFilled += count;
       this.#takeHead(this.#turn);
@@ -162,7 +168,7 @@ export class RangeConnection {
     });
     this.#body = body;
     this.#keepsAlive = keepsAlive;
-    turn.resolve({ status, headers, body });
+    turn.resolve({ status, headers, body, url: turn.request.url });
     if (bodySize === 'in chunks') {
       this.#chunks = new ChunkedBody();
       this.#takeChunks(body, this.#chunks, rest);
@@ -171,14 +177,15 @@ export class RangeConnection {
     this.#left = bodySize === 'until closed' ? Number.POSITIVE_INFINITY : bodySize;
     if (this.#left === 0) this.#finish(body);
     else if (rest.length > 0) {
-      const piece = this.#space().subarray(0, rest.length);
-      rest.copy(piece);
-      this.#slabFilled = rest.length;
-      this.#hand(body, piece);
+      this.#slabFilled = rest.copy(this.#space());
+      // Where the read was full, more is here already: handed on together, as one piece.
+      if (this.#headFilled < FIRST_READ_SIZE || rest.length === bodySize) this.#handOn(body);
     }
   }
 
-  #hand(body: ReceivedBody, piece: Buffer): void {
+  #handOn(body: ReceivedBody): void {
+    const piece = this.#slab.subarray(this.#slabHanded, this.#slabFilled);
+    this.#slabHanded = this.#slabFilled;
     this.#left -= piece.length;
     body.push(piece);
     if (this.#left === 0 && this.#socket) this.#finish(body);
@@ -208,6 +215,7 @@ export class RangeConnection {
   }
 
   #reset(): void {
+    this.#turn?.request.signal?.removeEventListener('abort', this.#onAbort);
     this.#turn = undefined;
     this.#body = undefined;
     this.#chunks = undefined;
@@ -226,6 +234,7 @@ export class RangeConnection {
   #onEnd(): void {
     if (this.#body && this.#left === Number.POSITIVE_INFINITY) {
       this.#keepsAlive = false;
+      if (this.#slabHanded < this.#slabFilled) this.#handOn(this.#body);
       this.#finish(this.#body);
     } else this.#lose(new errors.SocketError('other side closed'));
   }
@@ -251,6 +260,7 @@ export class RangeConnection {
     socket.destroy();
     this.#body?.end(reason);
     this.#turn?.reject(reason);
+    this.#turn?.request.signal?.removeEventListener('abort', this.#onAbort);
     this.#onLost(this);
   }
 }

@@ -4,7 +4,7 @@ import { deferred, unlessAborted } from '../base/concurrency.ts';
 import { REGISTRY_CONNECTIONS_MAX, REGISTRY_IDLE_TIMEOUT_MS } from '../base/limits.ts';
 import { asError, type HttpRequest, type HttpResponse, headersOf } from './exchange.ts';
 import { errors } from './http-client.ts';
-import { type Answer, type ConnectOptions, RangeConnection } from './range-connection.ts';
+import { type ConnectOptions, RangeConnection } from './range-connection.ts';
 
 /** An origin that gives so many answers that are left to undici is not asked this way any more. */
 const DECLINED_MAX = 3;
@@ -43,12 +43,15 @@ export class RangeLane {
     const head = headOf(request);
     if (head === undefined) return undefined;
     for (;;) {
-      const connection = await this.#connection(request.signal);
+      const connection = this.#pickFree() ?? (await this.#connection(request.signal));
+      if (request.signal?.aborted) {
+        this.#release(connection);
+        throw asError(request.signal.reason);
+      }
       try {
-        const answer = await this.#ask(connection, head, request.signal);
-        if (answer) return { ...answer, url: request.url };
-        this.#declined++;
-        return undefined;
+        const answer = await connection.ask(head, request);
+        if (!answer) this.#declined++;
+        return answer;
       } catch (error) {
         // It was closed while nobody used it; another one knows better.
         const isEnded = request.signal?.aborted || this.#closed || error instanceof errors.HeadersTimeoutError;
@@ -57,32 +60,18 @@ export class RangeLane {
     }
   }
 
-  async #ask(connection: RangeConnection, head: string, signal: AbortSignal | undefined): Promise<Answer | undefined> {
-    if (!signal) return await connection.ask(head);
-    if (signal.aborted) {
-      this.#release(connection);
-      throw asError(signal.reason);
-    }
-    const onAbort = () => connection.destroy(asError(signal.reason));
-    const over = () => signal.removeEventListener('abort', onAbort);
-    signal.addEventListener('abort', onAbort);
-    try {
-      const answer = await connection.ask(head);
-      if (answer) answer.body.onOver(over);
-      else over();
-      return answer;
-    } catch (error) {
-      over();
-      throw error;
+  #pickFree(): RangeConnection | undefined {
+    for (;;) {
+      const free = this.#free.pop();
+      if (!free || free.isOpen) return free;
     }
   }
 
   /** One that is free, or a new one, or when there are too many the next that gets free. */
   async #connection(signal: AbortSignal | undefined): Promise<RangeConnection> {
     for (;;) {
-      const free = this.#free.pop();
-      if (free?.isOpen) return free;
-      if (free) continue;
+      const free = this.#pickFree();
+      if (free) return free;
       if (this.#all.size + this.#opening < REGISTRY_CONNECTIONS_MAX) {
         return await this.#wait(this.#open(), signal, (late) => this.#release(late));
       }

@@ -10,6 +10,13 @@ export interface BodyControl {
   abort(reason: Error): void;
 }
 
+type Next = IteratorResult<Uint8Array, undefined>;
+
+interface Reader {
+  readonly resolve: (next: Next) => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** What may wait for its reader: enough to keep a fast line busy, little beside what a reader holds itself. */
 const WAITING_SIZE_MAX = 512 * 1024;
 
@@ -24,7 +31,7 @@ export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
   #dropsLeft: number | undefined;
   #over = false;
   #error: Error | undefined;
-  #wake: (() => void) | undefined;
+  #reader: Reader | undefined;
 
   constructor(control: BodyControl) {
     this.#control = control;
@@ -62,7 +69,7 @@ export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
       this.#paused = true;
       this.#control.pause();
     }
-    this.#wake?.();
+    this.#serve();
   }
 
   /** The last piece has come, or with an error no more can come. */
@@ -75,7 +82,7 @@ export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
   #finish(): void {
     this.#over = true;
     for (const listener of this.#listeners) listener();
-    this.#wake?.();
+    this.#serve();
   }
 
   destroy(): void {
@@ -104,25 +111,31 @@ export class ReceivedBody implements ResponseBody, AsyncIterator<Uint8Array> {
     return this;
   }
 
-  /** What has come is given out before an error is told. */
-  async next(): Promise<IteratorResult<Uint8Array, undefined>> {
-    for (;;) {
-      const piece = this.#pieces.shift();
-      if (piece !== undefined) {
-        this.#waiting -= piece.length;
-        if (this.#waiting < WAITING_SIZE_MAX / 2) this.#goOn();
-        return { done: false, value: piece };
-      }
-      if (this.#error) throw this.#error;
-      if (this.#over || this.#dropsLeft !== undefined) return { done: true, value: undefined };
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#wake = undefined;
-    }
+  next(): Promise<Next> {
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+      this.#serve();
+    });
   }
 
-  async return(): Promise<IteratorResult<Uint8Array, undefined>> {
+  /** Whoever waits gets what there is. What has come is given out before an error is told. */
+  #serve(): void {
+    const reader = this.#reader;
+    if (!reader) return;
+    const piece = this.#pieces.shift();
+    const isOver = this.#over || this.#dropsLeft !== undefined;
+    if (piece === undefined && !isOver) return;
+    this.#reader = undefined;
+    if (piece !== undefined) {
+      reader.resolve({ done: false, value: piece });
+      this.#waiting -= piece.length;
+      // Which may bring the next piece at once.
+      if (this.#waiting < WAITING_SIZE_MAX / 2) this.#goOn();
+    } else if (this.#error) reader.reject(this.#error);
+    else reader.resolve({ done: true, value: undefined });
+  }
+
+  async return(): Promise<Next> {
     this.destroy();
     return { done: true, value: undefined };
   }

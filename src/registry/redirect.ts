@@ -14,8 +14,9 @@ export function followRedirects(next: Exchange): Exchange {
     let request: HttpRequest = first;
     for (let count = 0; ; count++) {
       const response = await next(request);
+      if (first.redirect === 'manual' || !STATUSES.has(response.status)) return response;
       const location = headerOf(response, 'location');
-      if (first.redirect === 'manual' || !STATUSES.has(response.status) || location === undefined) return response;
+      if (location === undefined) return response;
       discard(response);
       if (count === REDIRECTS_MAX) {
         throw new NaiadError('REGISTRY_PROTOCOL', `${displayUrl(first.url)}: more than ${REDIRECTS_MAX} redirects`);

@@ -1,13 +1,12 @@
 // Answers in HTTP/1.1, for connections that undici does not read: their heads, and where their bodies end.
-import type { IncomingHttpHeaders } from 'node:http';
 import { KiB } from '../base/units.ts';
+import type { HeaderLookup } from './exchange.ts';
 
 export type BodySize = number | 'in chunks' | 'until closed';
 
 export interface ResponseHead {
   readonly status: number;
-  /** Names in lowercase; those that come more than once as lists. */
-  readonly headers: IncomingHttpHeaders;
+  readonly headers: HeaderLookup;
   /** Bytes up to the body. */
   readonly size: number;
   /** Bytes of the body, or what tells where it ends. */
@@ -17,27 +16,18 @@ export interface ResponseHead {
 }
 
 const END = '\r\n\r\n';
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [^\r\n\0]*)?$/;
-const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*$/;
+const HEAD = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [^\r\n\0]*)?((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)*)$/;
 
 /** `unfinished` when the end of the head has not come; undefined when it is none that can be relied on. */
 export function parseResponseHead(bytes: Buffer): ResponseHead | 'unfinished' | undefined {
   const end = bytes.indexOf(END);
   if (end < 0) return 'unfinished';
-  const [first = '', ...lines] = bytes.toString('latin1', 0, end).split('\r\n');
-  const [, minor, digits] = STATUS_LINE.exec(first) ?? [];
-  if (minor === undefined) return undefined;
-  const headers: IncomingHttpHeaders = Object.create(null);
-  for (const line of lines) {
-    const [, name, value] = FIELD.exec(line) ?? [];
-    if (name === undefined || value === undefined) return undefined;
-    const key = name.toLowerCase();
-    const before = headers[key];
-    headers[key] = before === undefined ? value : [before, value].flat();
-  }
+  const [, minor, digits, fields] = HEAD.exec(bytes.toString('latin1', 0, end)) ?? [];
+  if (fields === undefined) return undefined;
+  const headers = lookupIn(fields);
   const bodySize = bodySizeOf(Number(digits), headers);
   if (bodySize === undefined) return undefined;
-  const connection = String(headers.connection ?? '').toLowerCase();
+  const connection = String(headers('connection') ?? '').toLowerCase();
   return {
     status: Number(digits),
     headers,
@@ -47,11 +37,26 @@ export function parseResponseHead(bytes: Buffer): ResponseHead | 'unfinished' | 
   };
 }
 
+/** Few of them are ever asked for, so they are found when they are. Each of `fields` begins with the end of the line before it. */
+function lookupIn(fields: string): HeaderLookup {
+  const lowercase = fields.toLowerCase();
+  return (name) => {
+    const mark = `\r\n${name}:`;
+    let found: string | string[] | undefined;
+    for (let at = lowercase.indexOf(mark); at >= 0; at = lowercase.indexOf(mark, at + mark.length)) {
+      const end = fields.indexOf('\r\n', at + mark.length);
+      const value = fields.slice(at + mark.length, end < 0 ? undefined : end).trim();
+      found = found === undefined ? value : [found, value].flat();
+    }
+    return found;
+  };
+}
+
 /** Undefined when more than one thing says where it ends, which is how answers are smuggled, or when what says so is unknown. */
-function bodySizeOf(status: number, headers: IncomingHttpHeaders): BodySize | undefined {
+function bodySizeOf(status: number, headers: HeaderLookup): BodySize | undefined {
   if (status < 200 || status === 204 || status === 304) return 0;
-  const size = headers['content-length'];
-  const coding = headers['transfer-encoding'];
+  const size = headers('content-length');
+  const coding = headers('transfer-encoding');
   if (coding !== undefined) return size === undefined && /^chunked$/i.test(String(coding)) ? 'in chunks' : undefined;
   if (size === undefined) return 'until closed';
   return typeof size === 'string' && /^\d{1,15}$/.test(size) ? Number(size) : undefined;

@@ -46,7 +46,7 @@ function orderOf(
   first: Endpoint,
   { capability, fromOrigin }: Pick<Ask, 'capability' | 'fromOrigin'>,
 ): readonly Endpoint[] {
-  if (capability === 'push') return [first];
+  if (capability === 'push' || all.length === 1) return [first];
   if (fromOrigin) return all.slice(-1);
   return [...all].sort((a, b) => rank(a) - rank(b));
 }
@@ -106,8 +106,8 @@ export class Routing implements AsyncDisposable {
       return this.#note(await owner.send(request(path)), owner);
     }
     const order = orderOf(all, first, { capability, fromOrigin });
-    for (const [at, endpoint] of order.entries()) {
-      const isLast = at === order.length - 1;
+    for (const endpoint of order) {
+      const isLast = endpoint === order.at(-1);
       try {
         const asked = request(endpoint.address(path));
         // One that wants to be left alone is passed over, not waited for.

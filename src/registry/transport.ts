@@ -100,6 +100,12 @@ export class Registry implements AsyncDisposable {
     return (await this.#route()).endpoints;
   }
 
+  /** True for an answer of the registry itself or a mirror, not of storage that it was redirected to. */
+  isOwn({ url }: HttpResponse): boolean {
+    const { origin } = url;
+    return this.#routing?.endpoints.some((endpoint) => endpoint.url.origin === origin) ?? false;
+  }
+
   /** Within it a read has its result, or later by the time that bytes took to come at the least rate. */
   get readDeadlineMs(): number {
     return this.#options.deadlineMs ?? REGISTRY_READ_DEADLINE_MS;
@@ -124,18 +130,19 @@ export class Registry implements AsyncDisposable {
       this.stats.requests++;
     };
     const { urgency, fromOrigin } = call;
-    return await (await this.#route()).send({ path: call.path, capability, fromOrigin }, (url) => ({
+    const routing = this.#routing ?? (await this.#route());
+    return await routing.send({ path: call.path, capability, fromOrigin }, (url) => ({
       method: call.method,
       url,
       headers: call.headers ?? {},
       scope: scopeOf(call),
       onSent,
       signal: call.signal,
-      ...(call.body ? { body: call.body } : {}),
-      ...(urgency && !fromOrigin ? { urgency } : {}),
-      ...(call.redirect ? { redirect: call.redirect } : {}),
-      ...(call.whenLimited ? { whenLimited: call.whenLimited } : {}),
-      ...(call.headersTimeoutMs ? { headersTimeoutMs: call.headersTimeoutMs } : {}),
+      body: call.body,
+      urgency: fromOrigin ? undefined : urgency,
+      redirect: call.redirect,
+      whenLimited: call.whenLimited,
+      headersTimeoutMs: call.headersTimeoutMs,
     }));
   }
 

@@ -184,14 +184,24 @@ test('range lane: silence ends a request, and an idle connection', async () => {
 });
 
 test('range lane: an abort between having a connection and asking leaves it to the next', async () => {
-  await using bytes = await startBytes((socket) => void socket.write(OK));
-  assert.equal(await textOf(await bytes.lane.send(get(bytes.url))), '0123456789');
+  const held: Socket[] = [];
+  await using bytes = await startBytes((socket) => void held.push(socket));
+  const asked = Array.from({ length: REGISTRY_CONNECTIONS_MAX }, () => bytes.lane.send(get(bytes.url)));
+  await until('all connections are used', () => held.length === REGISTRY_CONNECTIONS_MAX);
   const stop = new AbortController();
-  const asked = bytes.lane.send(get(bytes.url, { signal: stop.signal }));
-  stop.abort(new Error('enough'));
-  await assert.rejects(asked, /enough/);
-  assert.equal(await textOf(await bytes.lane.send(get(bytes.url))), '0123456789');
-  assert.deepEqual([bytes.heads.length, bytes.open()], [2, 1]);
+  const late = bytes.lane.send(get(bytes.url, { signal: stop.signal }));
+  for (const socket of held) socket.write(OK.slice(0, -1));
+  const [first] = await Promise.all(asked);
+  // Before it is told that a connection is free, and after that was so.
+  first?.body.onOver(() => queueMicrotask(() => stop.abort(new Error('enough'))));
+  held[0]?.write(OK.slice(-1));
+  await assert.rejects(late, /enough/);
+  assert.equal(bytes.heads.length, REGISTRY_CONNECTIONS_MAX);
+  const next = bytes.lane.send(get(bytes.url));
+  await until('the next is asked', () => held.length === REGISTRY_CONNECTIONS_MAX + 1);
+  held.at(-1)?.write(OK);
+  assert.equal(await textOf(await next), '0123456789');
+  assert.equal(bytes.open(), REGISTRY_CONNECTIONS_MAX);
 });
 
 test('range lane: a connection that is lost between having it and asking is replaced, unless all is over', async () => {

@@ -16,7 +16,8 @@ import { temporaryDir } from '../../support/temporary.ts';
 
 const url = new URL('http://registry.test/v2/');
 const ask = (more: Partial<HttpRequest> = {}): HttpRequest => ({ method: 'GET', url, headers: {}, ...more });
-const answer = (status: number, headers: Record<string, string> = {}) => ({ status, headers, url }) as HttpResponse;
+const answer = (status: number, headers: Record<string, string> = {}) =>
+  ({ status, headers: (name: string) => headers[name], url }) as HttpResponse;
 
 test('rate limit: everyone waits as long as the host asks', async () => {
   const limit = new RateLimit('registry.test');

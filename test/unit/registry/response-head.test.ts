@@ -13,13 +13,9 @@ test('response head: status, headers, where the body is', () => {
   }
   const head = parseResponseHead(bytes);
   assert.ok(typeof head === 'object');
-  assert.deepEqual(
-    { ...head, headers: { ...head.headers } },
-    {
-      ...{ status: 206, size: text.length - 4, bodySize: 4, keepsAlive: true },
-      headers: { 'content-length': '4', 'x-a': ['b', 'c'] },
-    },
-  );
+  const { headers, ...others } = head;
+  assert.deepEqual(others, { status: 206, size: text.length - 4, bodySize: 4, keepsAlive: true });
+  assert.deepEqual(['content-length', 'x-a', 'a'].map(headers), ['4', ['b', 'c'], undefined]);
 });
 
 const framings: readonly (readonly [lines: string[], bodySize: unknown, keepsAlive: boolean])[] = [

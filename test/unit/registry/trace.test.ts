@@ -19,7 +19,7 @@ test('trace: method, address, range, status, bytes and time, once the body is ov
   const said: string[] = [];
   const body = new ReceivedBody({ pause() {}, resume() {}, abort() {} });
   const send = tracing(
-    async () => ({ status: 206, headers: {}, url, body }) as HttpResponse,
+    async () => ({ status: 206, headers: () => undefined, url, body }) satisfies HttpResponse,
     (line) => said.push(line),
   );
   await send({ method: 'GET', url, headers });
