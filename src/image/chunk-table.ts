@@ -56,6 +56,8 @@ export class ChunkTable {
   /** Chunks that are present; each has a row of the table. */
   #rows = 0;
   readonly #absent: AbsentRun[] = [];
+  /** How many runs started at or before the chunk asked for last: most go through all chunks in order. */
+  #runsBefore = 0;
   readonly #table: Table;
   readonly #batches = new Map<number, BatchSlice>();
 
@@ -171,8 +173,13 @@ export class ChunkTable {
 
   /** The last run of absent chunks that starts at or before `index`. */
   #runBefore(index: number): AbsentRun | undefined {
-    if (this.#absent.length === 0) return undefined;
-    return this.#absent[firstAbove(this.#absent.length, (i) => (this.#absent[i] as AbsentRun).first > index) - 1];
+    const runs = this.#absent;
+    if (runs.length === 0) return undefined;
+    const before = runs[this.#runsBefore - 1];
+    const behind = runs[this.#runsBefore];
+    if ((!before || before.first <= index) && (!behind || behind.first > index)) return before;
+    this.#runsBefore = firstAbove(runs.length, (i) => (runs[i] as AbsentRun).first > index);
+    return runs[this.#runsBefore - 1];
   }
 }
 

@@ -6,7 +6,8 @@ import { systemError } from '../base/system-error.ts';
 import { CACHE_HINT } from '../cache/cache-files.ts';
 import { bootstrapFile } from '../store/paths.ts';
 
-/** The path of a file that holds exactly `bytes`. One that is there is compared, and replaced when it differs. */
+/** The path of a file that holds exactly `bytes`. One that is there, maybe cut short by a power failure, is compared, and
+ *  replaced when it differs; so nothing waits for the disk here. */
 export async function storeBootstrap(cache: string, bytes: Uint8Array): Promise<string> {
   const path = bootstrapFile(cache, createHash('sha256').update(bytes).digest('hex'));
   try {
@@ -20,7 +21,6 @@ export async function storeBootstrap(cache: string, bytes: Uint8Array): Promise<
     try {
       await using file = await open(temporary, 'w', 0o600);
       await file.writeFile(bytes);
-      await file.sync();
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });
