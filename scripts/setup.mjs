@@ -21,11 +21,6 @@ import { delimiter, dirname, join } from 'node:path';
 const ROOT = dirname(import.meta.dirname);
 /** Where the built command is found, whatever the layout behind it. */
 const COMMAND = 'dist/cli/main.js';
-const COMMAND_TEXT = `#!/usr/bin/env node
-import { main } from '../src/cli/main.js';
-
-await main(process.argv.slice(2));
-`;
 const ADDON = 'native/build/Release/naiad.node';
 const LIBRARY_DIRS = ['/lib', '/usr/lib', '/lib64', '/usr/lib64', '/usr/local/lib', ...multiarchDirs()];
 const COMPILER = [
@@ -90,15 +85,17 @@ function compiledDependencyMissing() {
 function buildTypeScript() {
   const stamp = 'dist/.setup-stamp';
   const sources = ['src', 'test'].flatMap((directory) => filesBelow(directory, '.ts'));
-  const state = fingerprint([...sources, 'tsconfig.json', 'node_modules/typescript/package.json']);
+  const tools = ['typescript', 'esbuild'].map((name) => `node_modules/${name}/package.json`);
+  const state = fingerprint([...sources, 'tsconfig.json', 'scripts/bundle.mjs', ...tools]);
   if (existsSync(COMMAND) && existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return;
   // What the incremental compiler believes to be there must be there.
   if (!existsSync('dist/src/cli/main.js')) rmSync('dist/.tsbuildinfo', { force: true });
   removeStaleOutput(new Set(sources));
   const result = run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.']);
   if (!result.ok) fail('the TypeScript sources do not compile', result.output);
-  mkdirSync(dirname(COMMAND), { recursive: true });
-  writeFileSync(COMMAND, COMMAND_TEXT);
+  rmSync(dirname(COMMAND), { recursive: true, force: true });
+  const bundled = run(process.execPath, ['scripts/bundle.mjs']);
+  if (!bundled.ok) fail('the command cannot be put together', bundled.output);
   chmodSync(COMMAND, 0o755);
   writeFileSync(stamp, state);
 }

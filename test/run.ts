@@ -1,7 +1,7 @@
 // Drives node's test runner over the files of the tiers asked for:
 //   node dist/test/run.js [check|unit|integration|interop|fuzz|bench …] [--only PART-OF-PATH] [--name PATTERN] [--verbose]
 // Prints one line a file, failures in full, every skip with its reason, and node's own closing lines last: CI reads those.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import { inspect, parseArgs } from 'node:util';
@@ -159,6 +159,14 @@ function filesOf(tier: string): string[] {
   return tests.map((name) => join(TEST_ROOT, directory, name.replace(/\.ts$/, '.js')));
 }
 
+/** The commands that tests start are put together out of what is compiled; tests of an older one would say nothing. */
+function isBuilt(): boolean {
+  const built = statSync(join(TEST_ROOT, '../cli/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const compiled = join(TEST_ROOT, '../src');
+  const names = readdirSync(compiled, { recursive: true, encoding: 'utf8' });
+  return names.every((name) => !name.endsWith('.js') || statSync(join(compiled, name)).mtimeMs <= built);
+}
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { only: { type: 'string' }, name: { type: 'string' }, verbose: { type: 'boolean', default: false } },
@@ -168,6 +176,7 @@ if (unknown.length > 0) throw new Error(`no tier ${unknown.join(', ')}; there ar
 const tiers = positionals.length > 0 ? positionals : TIERS_DEFAULT;
 const only = values.only ?? '';
 const files = tiers.flatMap(filesOf).filter((file) => relative(TEST_ROOT, file).includes(only));
+if (!isBuilt()) throw new Error('dist/cli is older than dist/src: node scripts/setup.mjs');
 if (files.length === 0) throw new Error(`no test file in ${tiers.join(', ')}${only && ` whose path has "${only}"`}`);
 
 // Stacks of failures name TypeScript lines; the commands that tests start inherit it.

@@ -13,7 +13,7 @@ const PAGES = ['README.md', 'native/README.md', ...filesBelow(['docs', 'fixtures
 const FILE_LINES_MAX = 500;
 /** What no import leads to, and why it is there all the same. */
 const ENTRIES = [
-  'src/cli/main.ts', // the command
+  'src/cli/naiad.ts', // the command
   'src/cli/commands-page.ts', // makes a page of docs
   'src/cli/errors-page.ts', // makes a page of docs
   'src/format/all-records.ts', // makes a page of docs

@@ -25,7 +25,7 @@ import { decodeError, type WireError } from './wire-error.ts';
 /** What a daemon that was started here tells its parent, once. */
 export type DaemonOutcome = { readonly ready: true } | { readonly busy: true } | { readonly error: WireError };
 
-const DAEMON_MAIN = fileURLToPath(new URL('../daemon/daemon-main.js', import.meta.url));
+const DAEMON_MAIN = fileURLToPath(new URL('../../cli/daemon.js', import.meta.url));
 /** Daemons may end, and others be starting, while we look. */
 const ATTEMPTS_MAX = 5;
 const ATTEMPT_PAUSE_MS = 50;

@@ -3,8 +3,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Started as programs and never imported: the command that the build writes, as seen from `src`, and the daemon. */
-const PROGRAMS = ['cli/main.ts', 'src/daemon/daemon-main.ts'];
+/** Started as programs and never imported: what the build writes, as seen from `src`. */
+const PROGRAMS = ['cli/main.ts', 'cli/daemon.ts'];
 
 /** Files below `directories` whose names end with one of `endings`, sorted. */
 export function filesBelow(directories: readonly string[], endings: readonly string[]): string[] {

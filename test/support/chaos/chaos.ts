@@ -39,7 +39,7 @@ const PAUSE_MAX_MS = 2000;
 const BACK_MAX_MS = 60_000;
 const READER = join('test', 'support', 'chaos', 'reader.py');
 /** Command lines: the daemon changes its own once it runs, the keeper has the one of the daemon that it starts in its own. */
-const PROGRAMS = { daemon: /^(?!.*naiad-keeper).*daemon-main|^naiad daemon /, keeper: /naiad-keeper/ } as const;
+const PROGRAMS = { daemon: /^(?!.*naiad-keeper).*\/cli\/daemon\.js|^naiad daemon /, keeper: /naiad-keeper/ } as const;
 
 /** @throws Error when what was killed does not come back, or a reader ends by itself. */
 export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
