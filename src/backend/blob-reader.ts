@@ -52,13 +52,16 @@ export interface BlobReader {
 export type StreamReader = BlobReader & Required<Pick<BlobReader, 'open'>>;
 
 /** A range as a stream, of any reader. @throws as `BlobReader.open`; SIZE_MISMATCH */
-export async function openStream(
+export function openStream(
   reader: BlobReader,
   range: ByteRange,
   signal: AbortSignal,
   hint: ReadHint = {},
 ): Promise<BlobStream> {
-  if (reader.open) return await reader.open(range, signal, hint);
+  return reader.open ? reader.open(range, signal, hint) : readAsStream(reader, range, signal);
+}
+
+async function readAsStream(reader: BlobReader, range: ByteRange, signal: AbortSignal): Promise<BlobStream> {
   const bytes = await reader.readAt(range, signal);
   if (bytes.length !== range.size) {
     const what = `${bytes.length} bytes at ${range.offset}, expected ${range.size}`;

@@ -51,8 +51,10 @@ export async function openBlobRange(
     signal,
   };
   if (fromOrigin) address.drop();
-  const kept = await fromKept(registry, asked, address);
-  const response = kept ?? (await resolved(registry, asked, address));
+  const kept = address.current && (await fromKept(registry, asked, address));
+  const response = kept ?? (await registry.expect(asked, STATUSES));
+  // What a registry or mirror answers itself may need a token, and another of them may be better the next time.
+  if (!kept && response.status === 206 && !registry.isOwn(response)) address.keep(response);
   // Where we were sent, whoever sent us is answerable for.
   const answerable = (kept && address.from) ?? response;
   try {
@@ -97,29 +99,38 @@ async function fromKept(registry: Registry, asked: Call, address: SignedAddress)
   return undefined;
 }
 
-async function resolved(registry: Registry, asked: Call, address: SignedAddress): Promise<HttpResponse> {
-  const response = await registry.expect(asked, STATUSES);
-  // What a registry or mirror answers itself may need a token, and another of them may be better the next time.
-  if (response.status === 206 && !registry.isOwn(response)) address.keep(response);
-  return response;
-}
-
-async function* piecesOf(registry: Registry, response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+/** What comes, and failures that may be tried again as such. No generator: it would take as long as all the rest of a short range. */
+function piecesOf(registry: Registry, response: HttpResponse, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  const pieces = response.body[Symbol.asyncIterator]();
   const slabs = new SlabReader();
-  try {
-    for await (const piece of response.body) {
-      registry.stats.bytesReceived += piece.length;
-      const isUsedAgain = slabs.next(piece);
-      yield piece;
-      if (!isUsedAgain) letGo(piece.length);
-    }
-  } catch (error) {
-    const failure = networkFailure(error, { method: 'GET', url: response.url, signal });
-    throw failure instanceof NaiadError && failure.code === 'REGISTRY_UNAVAILABLE'
-      ? new TransientFailure(failure)
-      : failure;
-  } finally {
+  let uncollected = 0;
+  const end = () => {
     slabs.end(response.body);
     discard(response);
-  }
+  };
+  const take = (next: IteratorResult<Uint8Array>) => {
+    if (uncollected > 0) letGo(uncollected);
+    uncollected = 0;
+    if (next.done) end();
+    else {
+      registry.stats.bytesReceived += next.value.length;
+      if (!slabs.next(next.value)) uncollected = next.value.length;
+    }
+    return next;
+  };
+  const fail = (error: unknown): never => {
+    end();
+    const failure = networkFailure(error, { method: 'GET', url: response.url, signal });
+    const mayWork = failure instanceof NaiadError && failure.code === 'REGISTRY_UNAVAILABLE';
+    throw mayWork ? new TransientFailure(failure) : failure;
+  };
+  const iterator: AsyncIterator<Uint8Array> = {
+    next: () => pieces.next().then(take, fail),
+    async return() {
+      await pieces.return?.();
+      end();
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
 }

@@ -71,13 +71,13 @@ export class Endpoint implements AsyncDisposable {
     this.#dragonfly = options.dragonfly && new Dragonfly(options.dragonfly);
     // A mirror of Dragonfly passes on what the registry asks, so it is the registry's credentials that it needs.
     const isDragonfly = own !== undefined && DRAGONFLY_REGISTRY_HEADER in own;
-    const send: Exchange = async (request) => {
+    const send: Exchange = (request) => {
       request.onSent?.();
       const way = this.#way(request.url, tls);
       // What is configured for this host, secrets may be among it, is for this host.
-      if (!way.isOwn || !own) return await way.limit.send(request, way.network);
+      if (!way.isOwn || !own) return way.limit.send(request, way.network);
       const told = isDragonfly && request.urgency ? dragonflyHeaders(request.urgency) : {};
-      return await way.limit.send({ ...request, headers: { ...told, ...own, ...request.headers } }, way.network);
+      return way.limit.send({ ...request, headers: { ...told, ...own, ...request.headers } }, way.network);
     };
     this.authenticator = new Authenticator({
       host: options.isMirror && !isDragonfly ? url.host : host,

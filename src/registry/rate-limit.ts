@@ -119,7 +119,8 @@ export class RateLimit {
 
 /** `ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 98;w=21600`. */
 function quotaOf(response: HttpResponse): Quota | undefined {
-  const [limit, remaining] = ['ratelimit-limit', 'ratelimit-remaining'].map((name) => headerOf(response, name));
+  const limit = headerOf(response, 'ratelimit-limit');
+  const remaining = headerOf(response, 'ratelimit-remaining');
   if (limit === undefined && remaining === undefined) return undefined;
   const count = (text: string | undefined) => {
     const digits = /^(\d{1,12})(?:;|$)/.exec(text ?? '')?.[1];

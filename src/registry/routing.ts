@@ -57,11 +57,14 @@ export class Routing implements AsyncDisposable {
   readonly endpoints: readonly Endpoint[];
   /** All that was sent to one of them and must not be shown. */
   readonly secrets: Secrets;
+  readonly #able: Readonly<Record<Capability, readonly Endpoint[]>>;
   readonly #answered = new WeakMap<HttpResponse, Endpoint>();
 
   private constructor(host: string, endpoints: readonly Endpoint[], secrets: Secrets) {
     this.#host = host;
     this.endpoints = endpoints;
+    const able = (capability: Capability) => endpoints.filter((endpoint) => endpoint.can(capability));
+    this.#able = { pull: able('pull'), resolve: able('resolve'), push: able('push'), referrers: able('referrers') };
     this.secrets = secrets;
   }
 
@@ -96,7 +99,7 @@ export class Routing implements AsyncDisposable {
    * is not the answer yet.
    */
   async send({ path, capability, fromOrigin }: Ask, request: (url: URL) => HttpRequest): Promise<HttpResponse> {
-    const all = this.endpoints.filter((endpoint) => endpoint.can(capability));
+    const all = this.#able[capability];
     const [first] = all;
     if (!first) {
       throw new NaiadError('CONFIG_INVALID', `${this.#host}: hosts.toml gives no host the capability "${capability}"`);
