@@ -5,13 +5,12 @@ import { describeApplied, missingLines } from '../trace/applied-text.ts';
 
 export function optimizedText(report: OptimizeReport): string {
   const { hot, files, keptBlobs, droppedBlobs, keptSize, reusedSize } = report;
-  const again = hot.recompressed > 0 ? `, ${hot.recompressed} of them compressed anew` : '';
   const gone = droppedBlobs > 0 ? `; ${droppedBlobs} have nothing left and are gone` : '';
   const reused = reusedSize > 0 ? `, ${formatSize(reusedSize)} were in the target already` : '';
   return [
     `trace: ${describeApplied(report.applied)}`,
     ...missingLines(report.applied),
-    `hot blob ${hot.blobId.slice(0, 12)}: ${hot.chunks} chunks of ${files} files${again}, ${formatSize(hot.size)}, ${formatSize(hot.uncompressedSize)} uncompressed`,
+    `hot blob ${hot.blobId.slice(0, 12)}: ${hot.chunks} chunks of ${files} files, ${formatSize(hot.size)}, ${formatSize(hot.uncompressedSize)} uncompressed`,
     `${keptBlobs} other blobs, ${formatSize(keptSize)}${reused}${gone}`,
     `bootstrap ${formatSize(report.bootstrapSize)}, ${formatSize(report.bootstrapStoredSize)} stored; ${report.seconds.toFixed(2)} s`,
   ].join('\n');

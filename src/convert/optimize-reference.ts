@@ -5,9 +5,10 @@ import { openConvertedImage } from '../transport/image.ts';
 import { formatPlace, locate } from '../transport/locate.ts';
 import { type OpenOptions, openTarget } from '../transport/open.ts';
 import type { ConvertHooks } from './convert.ts';
-import { type OptimizeReport, optimize } from './optimize.ts';
+import { type OptimizeOptions, type OptimizeReport, optimize } from './optimize.ts';
+import { checkLevel } from './options.ts';
 
-export interface OptimizeReferenceOptions extends Pick<OpenOptions, 'registry'> {
+export interface OptimizeReferenceOptions extends Pick<OpenOptions, 'registry'>, Pick<OptimizeOptions, 'level'> {
   /** How that of the target is reached, when otherwise. */
   readonly targetRegistry?: OpenOptions['registry'];
   readonly platform?: string | undefined;
@@ -30,7 +31,8 @@ export async function optimizeReference(
   hooks: ConvertHooks,
 ): Promise<OptimizeReferenceReport> {
   const { signal } = hooks;
-  const { platform, registry, targetRegistry = registry } = options;
+  const { platform, level, registry, targetRegistry = registry } = options;
+  checkLevel(level);
   if (formatPlace(locate(from)) === formatPlace(locate(to))) {
     throw new NaiadError('USAGE', `${from} is source and target`, {
       hint: 'Give the optimized image another name: the next trace is recorded of the one it came from.',
@@ -38,6 +40,6 @@ export async function optimizeReference(
   }
   await using image = await openConvertedImage(from, { platform, signal, ...(registry && { registry }) });
   await using target = await openTarget(to, { signal, ...(targetRegistry && { registry: targetRegistry }) });
-  const report = await optimize(image, trace, target, {}, hooks);
+  const report = await optimize(image, trace, target, { level }, hooks);
   return { source: image.name, target: target.name, ...report };
 }

@@ -19,7 +19,7 @@ import { matchTrace, type TraceApplied, type TraceMatch } from '../image/trace-c
 import type { ConvertedImage } from '../transport/image.ts';
 import type { ImageSource, ImageTarget } from '../transport/transport.ts';
 import type { ConvertHooks } from './convert.ts';
-import { writeHotBlob } from './hot-blob.ts';
+import { type HotBlobOptions, writeHotBlob } from './hot-blob.ts';
 import { type BootstrapLayer, blobDescriptor, keptHistory, writeBootstrapLayer } from './image-parts.ts';
 
 export interface OptimizeReport {
@@ -37,8 +37,6 @@ export interface OptimizeReport {
     readonly dataSize: number;
     readonly uncompressedSize: number;
     readonly chunks: number;
-    /** Chunks that could not be taken over as they were stored. */
-    readonly recompressed: number;
   };
   /** Files with a chunk in the hot blob. */
   readonly files: number;
@@ -62,7 +60,7 @@ interface WholeImage {
   readonly config: ImageConfig;
 }
 
-export interface OptimizeOptions {
+export interface OptimizeOptions extends Pick<HotBlobOptions, 'level'> {
   /** Where the blobs of the image lie as files that may be moved; they are streamed where it is left out. */
   readonly fileOf?: ((digest: string) => string) | undefined;
   /** What failures call the image, where its own name says nothing. */
@@ -87,30 +85,30 @@ export async function optimize(
   const plan = planHotBlob(devices, match.chunks);
   const path = join(target.spoolDir, 'hot-blob');
   const hot = await writeHotBlob({
-    ...{ plan, devices, path, signal },
+    ...{ plan, devices, path, signal, level: options.level },
     readerOf: (blobId) => image.blobReader(blobId),
     onProgress: (state) => onProgress?.({ ...state, text: 'gathering what the start reads' }),
   });
   onProgress?.({ done: 0, text: 'writing the bootstrap' });
-  const rewritten = rewriteBootstrap(image.bootstrap, hot.info, plan.moved);
+  const rewritten = rewriteBootstrap(image.bootstrap, hot, plan.moved);
   const layerPath = join(target.spoolDir, 'optimized-bootstrap');
   const { bytes } = rewritten;
   const layer = await writeBootstrapLayer({ size: bytes.length, pieces: [bytes] }, layerPath, signal);
   const kept = keptLayers(whole.manifest, rewritten.keptBlobIds);
   const traceDigest = sha256Digest(formatTrace(trace));
-  const described = describeOptimized(whole, { kept, hot: hot.info, layer, traceDigest });
+  const described = describeOptimized(whole, { kept, hot: hot, layer, traceDigest });
 
   const put = await putAll(whole.source, target, { ...options, kept, signal, onProgress });
-  await target.putBlob({ path, descriptor: blobDescriptor(hot.info) }, { signal });
+  await target.putBlob({ path, descriptor: blobDescriptor(hot) }, { signal });
   await target.putBlob({ path: layerPath, descriptor: layer.descriptor }, { signal });
   await target.putBytes(described.config.descriptor, described.config.bytes, signal);
   await target.commit(described.manifest, signal);
-  const { blobId, compressedSize: size, uncompressedSize, chunks } = hot.info;
+  const { blobId, compressedSize: size, uncompressedSize, chunks } = hot;
   const dataSize = chunks.compressedOffset(chunks.count - 1) + chunks.compressedSize(chunks.count - 1);
   return {
     ...{ manifest: described.manifest.digest, from: whole.digest, trace: traceDigest },
     ...{ same: trace.image === whole.digest, applied: match.applied },
-    hot: { ...{ blobId, size, dataSize, uncompressedSize, chunks: chunks.count }, recompressed: hot.recompressed },
+    hot: { blobId, size, dataSize, uncompressedSize, chunks: chunks.count },
     files: rewritten.files,
     keptBlobs: kept.length,
     droppedBlobs: image.bootstrap.blobs.length - kept.length,

@@ -46,11 +46,16 @@ export function checkBuildOptions(options: BuildOptions): void {
   if (level !== undefined && compressor !== 'zstd') {
     throw new NaiadError('USAGE', `--level is for zstd; ${compressor} has no levels`);
   }
-  if (level !== undefined && !(Number.isInteger(level) && level >= 1 && level <= 22)) {
-    throw new NaiadError('USAGE', `level ${level} is not from 1 to 22`);
-  }
+  checkLevel(level);
   if (!(Number.isInteger(jobs) && jobs >= 1 && jobs <= JOBS_MAX)) {
     throw new NaiadError('USAGE', `${jobs} jobs: 1 to ${JOBS_MAX} layers can be converted at once`);
+  }
+}
+
+/** Of zstd. @throws NaiadError USAGE */
+export function checkLevel(level: number | undefined): void {
+  if (level !== undefined && !(Number.isInteger(level) && level >= 1 && level <= 22)) {
+    throw new NaiadError('USAGE', `level ${level} is not from 1 to 22`);
   }
 }
 
@@ -62,7 +67,9 @@ const SLOTS_SIZE = 32 * MiB;
 const SLOT_SIZE_MIN = 1 * MiB;
 
 /** Threads and memory for `options`: small chunks share slots, large ones have one each. */
-export function poolOptions(options: BuildOptions): CompressPoolOptions {
+export function poolOptions(
+  options: Pick<BuildOptions, 'compressor' | 'level' | 'chunkSize' | 'jobs' | 'workers'>,
+): CompressPoolOptions {
   // One core is busy reading, digesting and writing. Measured on two cores, zstd level 3: one worker converts a Debian image
   // at 205 MB of tar a second, two at 188. From level 6 on compressing takes longer than all else.
   const cores = availableParallelism();

@@ -8,7 +8,7 @@ import type { Device } from './device.ts';
 import type { ImageChunk } from './trace-chunks.ts';
 
 export interface HotPlan {
-  readonly compressor: CompressorName;
+  readonly compressor: Exclude<CompressorName, 'gzip'>;
   readonly digester: DigesterName;
   /** Where each chunk of the hot blob comes from, in its order. */
   readonly chunks: readonly ImageChunk[];
@@ -42,20 +42,12 @@ export function planHotBlob(devices: readonly Device[], wanted: readonly ImageCh
   }
   const compressor = mostOf(devices, chunks, (device) => device.compressor);
   return {
-    // What is compressed anew anyway gets smaller with zstd, and blobs in gzip are not written.
+    // Blobs in gzip are not written.
     compressor: compressor === 'gzip' ? 'zstd' : compressor,
     digester: mostOf(devices, chunks, (device) => device.digester),
     chunks,
     moved,
   };
-}
-
-/** True when a chunk's stored bytes can stand in a blob of that compressor as they are. */
-export function isTakenOver({ chunks, compressor }: Device, chunk: number, into: CompressorName): boolean {
-  if (chunks.batch(chunk)) return false;
-  // Blobs as we write them say by the size alone that a chunk is stored raw.
-  const shrank = chunks.compressedSize(chunk) !== chunks.uncompressedSize(chunk);
-  return chunks.compressed(chunk) ? shrank && compressor === into : !shrank;
 }
 
 function tableAt(devices: readonly Device[], { device, chunk }: ImageChunk): { digest: Uint8Array; size: number } {

@@ -23,6 +23,11 @@ export const command = defineCommand({
           demandOption: true,
           describe: 'Trace, or list of paths; several are merged',
         })
+        .option('level', {
+          type: 'number',
+          requiresArg: true,
+          describe: 'Of zstd, 1 to 22, in that blob  [default: 19]',
+        })
         .option('platform', { type: 'string', requiresArg: true, describe: 'OS/ARCH[/VARIANT] to take from an index' }),
     ),
   async run(args, io) {
@@ -36,8 +41,8 @@ export const command = defineCommand({
       signal: io.signal,
       onProgress: (state: Parameters<typeof progress.update>[0]) => progress.update(state),
     };
-    const { platform } = args;
-    const report = await optimizeReference(args.image, args.target, trace, { platform, ...registries }, hooks);
+    const { platform, level } = args;
+    const report = await optimizeReference(args.image, args.target, trace, { platform, level, ...registries }, hooks);
     progress[Symbol.dispose]();
     if (!report.same && trace.image !== undefined) {
       io.warn(`the trace was recorded of another image; ${describeApplied(report.applied)}`);
