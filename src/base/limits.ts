@@ -78,6 +78,8 @@ export const DRAGONFLY_ANSWER_TIMEOUT_MS = 10_000;
 export const REGISTRY_COMMIT_TIMEOUT_MS = 300_000;
 /** Of uploads in parts, where a registry refuses large bodies (ACR: about 20 MB). Each is held in memory. */
 export const UPLOAD_CHUNK_SIZE = 16 * MiB;
+/** What a registry says that a part must have at least is kept to up to here: one is in memory for each blob that is pushed. */
+export const UPLOAD_CHUNK_HELD_MAX = 64 * MiB;
 /** Proxies that take less than this are not meant for images. */
 export const UPLOAD_CHUNK_SIZE_MIN = 512 * KiB;
 /** Blobs of one image that are copied at once. */

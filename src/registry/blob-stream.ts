@@ -3,7 +3,6 @@ import type { BlobStream, ByteRange, ReadHint } from '../backend/blob-reader.ts'
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { discard, type HttpResponse, headerOf } from './exchange.ts';
-import { letGo } from './let-go.ts';
 import { networkFailure } from './network.ts';
 import { checkContentRange, rangeHeader } from './ranges.ts';
 import type { SignedAddress } from './signed-address.ts';
@@ -103,18 +102,15 @@ async function fromKept(registry: Registry, asked: Call, address: SignedAddress)
 function piecesOf(registry: Registry, response: HttpResponse, signal: AbortSignal): AsyncIterable<Uint8Array> {
   const pieces = response.body[Symbol.asyncIterator]();
   const slabs = new SlabReader();
-  let uncollected = 0;
   const end = () => {
     slabs.end(response.body);
     discard(response);
   };
   const take = (next: IteratorResult<Uint8Array>) => {
-    if (uncollected > 0) letGo(uncollected);
-    uncollected = 0;
     if (next.done) end();
     else {
       registry.stats.bytesReceived += next.value.length;
-      if (!slabs.next(next.value)) uncollected = next.value.length;
+      slabs.next(next.value);
     }
     return next;
   };

@@ -8,9 +8,10 @@ import { sha256Digest } from '../format/oci/digest.ts';
 import { parseDocument, type RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
 import { blobCall } from './blobs.ts';
-import { discard, headerOf } from './exchange.ts';
+import { discard, type HttpResponse, headerOf } from './exchange.ts';
 import { deleteManifest, getManifest, type ManifestName, putManifest } from './manifests.ts';
 import { parseContentRange } from './ranges.ts';
+import { resolveTarget } from './redirect.ts';
 import { hasReferrersApi } from './referrers.ts';
 import { listTags } from './tags.ts';
 import type { Call, Registry } from './transport.ts';
@@ -108,7 +109,7 @@ async function readManifest(registry: Registry, name: ManifestName, signal: Abor
     ...{ method: 'HEAD', path: `/v2/${name.repository}/manifests/${raw.digest}`, repository: name.repository },
     ...{ actions: 'pull', what: 'manifest', notFound: 'IMAGE_NOT_FOUND', headers: { accept: raw.mediaType }, signal },
   };
-  const response = await registry.send(asked);
+  const response = await answerTo(registry, asked);
   discard(response);
   const limit = headerOf(response, 'ratelimit-limit');
   const remaining = headerOf(response, 'ratelimit-remaining');
@@ -133,10 +134,16 @@ async function someBlob(registry: Registry, repository: string, root: RawManifes
 
 async function redirectOf(registry: Registry, repository: string, digest: string, signal: AbortSignal | undefined) {
   const asked: Call = { ...blobCall({ repository, digest }, 'GET', signal), headers: { range: 'bytes=0-0' } };
-  const response = await registry.send({ ...asked, redirect: 'manual' });
+  const response = await answerTo(registry, { ...asked, redirect: 'manual' });
   response.body.destroy();
   const location = headerOf(response, 'location');
-  return response.status >= 300 && response.status < 400 && location ? new URL(location, response.url).host : undefined;
+  if (response.status < 300 || response.status >= 400 || location === undefined) return undefined;
+  return resolveTarget(response.url, location, 'a redirect').host;
+}
+
+/** Whatever the answer is, it is a finding; a lost connection is none. */
+async function answerTo(registry: Registry, asked: Call): Promise<HttpResponse> {
+  return await registry.retry(asked, registry.readDeadlineMs, (signal) => registry.send({ ...asked, signal }));
 }
 
 async function probeRange(
@@ -149,7 +156,7 @@ async function probeRange(
   if (blob.size < 3) return { works: false, detail: 'the image has no blob of three bytes to try it with' };
   const asked: Call = { ...blobCall({ repository, digest: blob.digest }, 'GET', signal), headers: { range } };
   return await finding(async () => {
-    const response = await registry.send(asked);
+    const response = await answerTo(registry, asked);
     response.body.destroy();
     const isMany = range.includes(',');
     const type = headerOf(response, 'content-type') ?? '';

@@ -59,8 +59,8 @@ export class SlabReader {
   #before: ArrayBufferLike | undefined;
   #memory: ArrayBufferLike | undefined;
 
-  /** Before each piece is read. True when its memory will be used again. */
-  next(piece: Uint8Array): boolean {
+  /** Before each piece is read. */
+  next(piece: Uint8Array): void {
     // Not at the first piece in other memory: a reader that joins pieces copies what it has when that comes.
     if (this.#before) giveBack(this.#before);
     this.#before = undefined;
@@ -68,7 +68,6 @@ export class SlabReader {
       this.#before = this.#memory;
       this.#memory = piece.buffer;
     }
-    return lent.has(piece.buffer);
   }
 
   /** The reader has all that it wants. Into the memory of a body that is not over, more is still read. */

@@ -1,7 +1,7 @@
 // One upload session of a registry: begun, or saved by a mount; filled by PATCH or PUT; asked how far it is; committed or
 // given up. The address of a session is opaque, and each answer may give a new one.
 import { hasCode, NaiadError } from '../base/errors.ts';
-import { REGISTRY_COMMIT_TIMEOUT_MS } from '../base/limits.ts';
+import { REGISTRY_COMMIT_TIMEOUT_MS, UPLOAD_CHUNK_HELD_MAX } from '../base/limits.ts';
 import { discard, type HttpResponse, headerOf, type RequestBody } from './exchange.ts';
 import { resolveTarget } from './redirect.ts';
 import type { Call, Registry } from './transport.ts';
@@ -99,7 +99,7 @@ function openedBy(registry: Registry, place: UploadPlace, response: HttpResponse
   return {
     location: resolveTarget(response.url, location, 'an upload points'),
     offset: 0,
-    chunkMin: Number.isSafeInteger(chunkMin) ? chunkMin : 0,
+    chunkMin: Number.isSafeInteger(chunkMin) ? Math.min(chunkMin, UPLOAD_CHUNK_HELD_MAX) : 0,
   };
 }
 

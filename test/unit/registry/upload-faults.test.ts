@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
+import { UPLOAD_CHUNK_HELD_MAX } from '../../../src/base/limits.ts';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import type { CredentialSource } from '../../../src/registry/credentials.ts';
 import { Registry, type RegistryOptions } from '../../../src/registry/transport.ts';
 import { uploadBlob } from '../../../src/registry/upload.ts';
+import { beginUpload } from '../../../src/registry/upload-session.ts';
 import { type Asked, startDouble } from '../../support/http-double.ts';
 import { noise } from '../../support/small-image.ts';
 
@@ -128,4 +130,12 @@ test('faults: a file that cannot be read is not the registry’s fault', async (
   };
   await assert.rejects(uploadBlob(registry, { ...upload, open: broken }), { code: 'EIO' });
   assert.ok(double.asked.length <= 3);
+});
+
+test('faults: a registry that wants enormous parts does not make us hold them', async () => {
+  const headers = { location: '/upload/1', 'oci-chunk-min-length': String(2 ** 52) };
+  await using double = await startDouble((_, response) => void text(response, 202, '', headers));
+  await using registry = open(double.host);
+  const place = { repository: 'a', digest: descriptor.digest, what: 'upload', signal: undefined };
+  assert.equal((await beginUpload(registry, place)).chunkMin, UPLOAD_CHUNK_HELD_MAX);
 });
