@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DriverName } from '../../src/mount/driver.ts';
 import { type BadRegistry, type Fault, type RegistryRequest, startBadRegistry } from '../support/bad-registry.ts';
 import { patterned } from '../support/blobs.ts';
 import { DRIVERS, driver } from '../support/drivers.ts';
@@ -33,7 +34,8 @@ const always = (fault: Fault) => () => fault;
 /** Given up at the deadline of a read, and not before. */
 const LATE = { first: 'EIO', secondsMax: 80 } as const;
 
-const SCENARIOS: readonly Scenario[] = [
+/** Anew for each driver: some count. */
+const scenarios = (): readonly Scenario[] => [
   { name: 'status 500, twice', fault: (n) => (n <= 2 ? { kind: 'status', status: 500 } : undefined), secondsMax: 20 },
   {
     name: 'status 429 with Retry-After',
@@ -83,7 +85,7 @@ before(async () => {
   const tree = join(scratch.path, 'tree');
   mkdirSync(tree);
   // Files apart from each other, and read from the last to the first: what is read ahead for one is not what the next is about.
-  for (let index = 0; index < 4 * (SCENARIOS.length + 2); index++) {
+  for (let index = 0; index < 4 * (scenarios().length + 2); index++) {
     const bytes = patterned(FILE_SIZE, index + 1);
     writeFileSync(join(tree, nameOf(index)), bytes);
     sums.set(nameOf(index), createHash('sha256').update(bytes).digest('hex'));
@@ -97,67 +99,72 @@ function nameOf(index: number): string {
   return `file-${String(index).padStart(3, '0')}`;
 }
 
-for (const { name } of DRIVERS) {
-  describe(name, () => {
-    const requirements = every(needs, driver(name));
-    const dir = join(scratch.path, name);
-    const mountpoint = join(dir, 'mnt');
-    const naiad = naiadHome(dir);
-    let registry: BadRegistry;
+// At once: most of it is waiting for what a registry does not send.
+describe('drivers', { concurrency: true }, () => {
+  for (const { name } of DRIVERS) describe(name, { concurrency: 1 }, () => suite(name));
+});
 
-    before(async () => {
-      if (requirements.skip !== false) return;
-      mkdirSync(mountpoint, { recursive: true });
-      registry = await startBadRegistry(layout);
-      await naiad.mount(`docker://${registry.host}/some/image:x`, mountpoint, '--quiet', `--driver=${name}`);
-    });
-    after(async () => {
-      if (requirements.skip !== false) return;
-      await naiad[Symbol.asyncDispose]();
-      await registry[Symbol.asyncDispose]();
-      assert.deepEqual(mountpointsBelow(dir), []);
-    });
+/** A mount by one driver, with a registry of its own. */
+function suite(name: DriverName): void {
+  const all = scenarios();
+  const requirements = every(needs, driver(name));
+  const dir = join(scratch.path, name);
+  const mountpoint = join(dir, 'mnt');
+  const naiad = naiadHome(dir);
+  let registry: BadRegistry;
 
-    test(`${name}: down for ${DOWN_SEC} s and back`, { ...requirements }, async () => {
-      const cached = nameOf(4 * SCENARIOS.length + 7);
-      assert.equal(await read(mountpoint, cached), sums.get(cached));
-      await registry.down();
-      const file = nameOf(4 * SCENARIOS.length + 3);
-      const reading = read(mountpoint, file);
-      // What is cached needs no registry.
-      assert.equal(await read(mountpoint, cached), sums.get(cached));
-      await sleep(DOWN_SEC * 1000);
-      await registry.up();
-      const result = await reading;
-      // Longer than a read may take, it is told so.
-      if (DOWN_SEC < 30) assert.equal(result, sums.get(file));
-      else assert.ok(result === 'EIO' || result === sums.get(file), result);
-      assert.equal(await read(mountpoint, file), sums.get(file));
-    });
-
-    for (const [index, { name: what, fault, first = 'right', secondsMax }] of SCENARIOS.entries()) {
-      test(`${name}, ${what}: ${first === 'right' ? 'right bytes' : 'EIO, then right bytes'}`, {
-        ...requirements,
-      }, async () => {
-        let met = 0;
-        let number = 0;
-        registry.script = (request) => {
-          if (request.kind !== 'blob' && request.kind !== 'signed') return undefined;
-          const bent = fault(++number, request);
-          if (bent) met++;
-          return bent;
-        };
-        const start = Date.now();
-        const file = nameOf(4 * (SCENARIOS.length - index));
-        assert.equal(await read(mountpoint, file), first === 'right' ? sums.get(file) : first);
-        const seconds = (Date.now() - start) / 1000;
-        assert.ok(seconds < secondsMax, `${seconds} s`);
-        assert.ok(met > 0, 'the fault was never met');
-        registry.script = () => undefined;
-        await untilRight(mountpoint, file);
-      });
-    }
+  before(async () => {
+    if (requirements.skip !== false) return;
+    mkdirSync(mountpoint, { recursive: true });
+    registry = await startBadRegistry(layout);
+    await naiad.mount(`docker://${registry.host}/some/image:x`, mountpoint, '--quiet', `--driver=${name}`);
   });
+  after(async () => {
+    if (requirements.skip !== false) return;
+    await naiad[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+    assert.deepEqual(mountpointsBelow(dir), []);
+  });
+
+  test(`${name}: down for ${DOWN_SEC} s and back`, { ...requirements }, async () => {
+    const cached = nameOf(4 * all.length + 7);
+    assert.equal(await read(mountpoint, cached), sums.get(cached));
+    await registry.down();
+    const file = nameOf(4 * all.length + 3);
+    const reading = read(mountpoint, file);
+    // What is cached needs no registry.
+    assert.equal(await read(mountpoint, cached), sums.get(cached));
+    await sleep(DOWN_SEC * 1000);
+    await registry.up();
+    const result = await reading;
+    // Longer than a read may take, it is told so.
+    if (DOWN_SEC < 30) assert.equal(result, sums.get(file));
+    else assert.ok(result === 'EIO' || result === sums.get(file), result);
+    assert.equal(await read(mountpoint, file), sums.get(file));
+  });
+
+  for (const [index, { name: what, fault, first = 'right', secondsMax }] of all.entries()) {
+    test(`${name}, ${what}: ${first === 'right' ? 'right bytes' : 'EIO, then right bytes'}`, {
+      ...requirements,
+    }, async () => {
+      let met = 0;
+      let number = 0;
+      registry.script = (request) => {
+        if (request.kind !== 'blob' && request.kind !== 'signed') return undefined;
+        const bent = fault(++number, request);
+        if (bent) met++;
+        return bent;
+      };
+      const start = Date.now();
+      const file = nameOf(4 * (all.length - index));
+      assert.equal(await read(mountpoint, file), first === 'right' ? sums.get(file) : first);
+      const seconds = (Date.now() - start) / 1000;
+      assert.ok(seconds < secondsMax, `${seconds} s`);
+      assert.ok(met > 0, 'the fault was never met');
+      registry.script = () => undefined;
+      await untilRight(mountpoint, file);
+    });
+  }
 }
 
 /** With the registry well again. A chunk that was bad several times is let alone for a while, so that may take its time. */
