@@ -6,7 +6,8 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../../src/base/process-identity.ts';
 import type { DaemonStatus } from '../../src/mount/mount-api.ts';
-import type { ListedMount } from '../../src/mount/mounts.ts';
+import { mountIdOf } from '../../src/mount/mount-record.ts';
+import { type ListedMount, mountStatus } from '../../src/mount/mounts.ts';
 import { readOwner } from '../../src/store/owner-lock.ts';
 import { daemonPaths } from '../../src/store/paths.ts';
 import { processOf } from '../support/chaos/chaos.ts';
@@ -36,9 +37,9 @@ after(() => scratch?.[Symbol.dispose]());
 async function serving(naiad: NaiadHome, mountpoint: string, before: number): Promise<number> {
   const began = Date.now();
   while (Date.now() - began < STALL_MAX_MS) {
-    const listed = (await naiad.json<ListedMount[]>(['status'])).find(({ mount }) => mount.mountpoint === mountpoint);
-    if (listed?.state === 'serving' && listed.mount.process.pid !== before) return listed.mount.process.pid;
-    await sleep(50);
+    const status = await mountStatus(naiad.state, mountIdOf(mountpoint));
+    if (status && status.mount.process.pid !== before) return status.mount.process.pid;
+    await sleep(20);
   }
   assert.fail(`not taken over within ${STALL_MAX_MS} ms`);
 }

@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MountStatus } from '../../src/mount/mount-api.ts';
+import { mountIdOf } from '../../src/mount/mount-record.ts';
+import { mountStatus } from '../../src/mount/mounts.ts';
 import { runTool, type ToolOptions, type ToolResult } from './run-tool.ts';
 
 export const NAIAD = join('dist', 'cli', 'main.js');
@@ -18,7 +20,7 @@ export interface NaiadHome extends AsyncDisposable {
   json<T>(args: readonly string[]): Promise<T>;
   /** Mounts; unmounted when disposed. */
   mount(image: string, directory: string, ...options: string[]): Promise<AsyncDisposable>;
-  /** What `naiad status` says of the mount on `directory`. */
+  /** What `naiad status` says of the mount on `directory`, without starting it: tests ask often. */
   status(directory: string): Promise<MountStatus>;
 }
 
@@ -48,9 +50,8 @@ export function naiadHome(dir: string): NaiadHome {
       return { [Symbol.asyncDispose]: () => umount(directory) };
     },
     async status(directory) {
-      const all = await json<MountStatus[]>(['status']);
-      const found = all.find(({ mount }) => mount.mountpoint === directory);
-      if (!found) throw new Error(`nothing is mounted on ${directory}: ${JSON.stringify(all)}`);
+      const found = await mountStatus(state, mountIdOf(directory));
+      if (!found) throw new Error(`nothing is mounted on ${directory}`);
       return found;
     },
     async [Symbol.asyncDispose]() {

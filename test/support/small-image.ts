@@ -8,10 +8,16 @@ import { sha256Digest } from '../../src/format/oci/digest.ts';
 import type { Descriptor, RawManifest } from '../../src/format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../../src/format/oci/media-types.ts';
 
+interface Layer {
+  readonly descriptor: Descriptor;
+  readonly bytes: Buffer;
+  readonly tar: Buffer;
+}
+
 export interface SmallImage {
   readonly manifest: RawManifest;
   readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
-  readonly layers: readonly { readonly descriptor: Descriptor; readonly bytes: Buffer; readonly tar: Buffer }[];
+  readonly layers: readonly Layer[];
 }
 
 export type SmallFiles = Readonly<Record<string, string | Buffer>>;
@@ -47,9 +53,20 @@ export async function smallImage(
       return { descriptor, bytes, tar: plain };
     }),
   );
+  return imageOf(made, options.architecture);
+}
+
+/** An image of one layer, as a tar is. */
+export function imageOfTar(tar: Buffer): SmallImage {
+  return imageOf([
+    { descriptor: { mediaType: MEDIA_TYPES.ociLayer, digest: sha256Digest(tar), size: tar.length }, bytes: tar, tar },
+  ]);
+}
+
+function imageOf(made: readonly Layer[], architecture = 'amd64'): SmallImage {
   const configBytes = Buffer.from(
     JSON.stringify({
-      architecture: options.architecture ?? 'amd64',
+      architecture,
       os: 'linux',
       config: { Cmd: ['/hello'] },
       rootfs: { type: 'layers', diff_ids: made.map((layer) => sha256Digest(layer.tar)) },
