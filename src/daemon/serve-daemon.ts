@@ -36,6 +36,8 @@ export interface ServeDaemonOptions {
   readonly idleSec?: number | undefined;
   /** How its successor logs; the file of the state directory when left out. */
   readonly settings?: DaemonSettings;
+  /** Exit code of this process once it has handed over; 0 when left out. */
+  readonly handedOverExit?: number;
   readonly signal: AbortSignal;
   /** Called once it answers. */
   readonly onReady: (status: DaemonStatus) => void;
@@ -82,6 +84,7 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
     const { reason: asked } = stop.signal;
     if (asked instanceof Handover) {
       await handOver(daemon, { api, log, command: daemonCommand(state, settings, asked.program) });
+      process.exit(options.handedOverExit ?? 0);
     }
     log.info({ mounts: daemon.size }, 'stopping');
     await daemon.stop(reasonOf(stop.signal));
@@ -120,15 +123,14 @@ class Handover {
   }
 }
 
-/** Ends this process with everything left in place: the next one finds its records. */
+/** Leaves everything in place to the next one, which finds its records once this process has ended. */
 async function handOver(
   daemon: Daemon,
   { api, log, command }: { readonly api: ApiServer; readonly log: Log; readonly command: readonly string[] },
-): Promise<never> {
+): Promise<void> {
   log.info({ mounts: daemon.size }, 'handing over');
   await api[Symbol.asyncDispose]();
   await daemon.handOver(command);
-  process.exit(0);
 }
 
 interface Served {

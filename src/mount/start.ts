@@ -31,6 +31,7 @@ const ATTEMPTS_MAX = 5;
 const ATTEMPT_PAUSE_MS = 50;
 const CANCEL_WAIT_MS = 15_000;
 const STOP_WAIT_MS = 30_000;
+const FOLLOW_INTERVAL_MS = 250;
 /** Seconds: long enough for a next command, short enough not to stay behind. */
 const IDLE_SEC_DEFAULT = 60;
 
@@ -202,6 +203,25 @@ export async function stopDaemon(): Promise<boolean> {
       hint: `${log} may say why; kill -9 ${owner.pid} ends it, naiad umount --all cleans up.`,
     });
   }
+}
+
+/**
+ * Stands by the daemon of this state directory until it is gone. True when another one is due: it died, handed over, or had
+ * nothing to do. False when it was to end: it was asked to, or this process by `signal`, which then asks it.
+ */
+export async function followDaemon(signal: AbortSignal): Promise<boolean> {
+  const state = stateRoot();
+  const status = await awaitDaemon(state);
+  if (!status) return true;
+  while (!signal.aborted && isAlive(status.process)) {
+    await sleep(FOLLOW_INTERVAL_MS, undefined, { signal }).catch(() => undefined);
+  }
+  if (signal.aborted) {
+    await stopDaemon();
+    return false;
+  }
+  // Who ends in good order takes its lock away.
+  return status.idleSec !== undefined || readOwner(daemonPaths(state).lock) !== undefined;
 }
 
 async function ends(daemon: ProcessIdentity): Promise<boolean> {

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../../src/base/process-identity.ts';
 import type { DaemonStatus } from '../../src/mount/mount-api.ts';
 import type { ListedMount } from '../../src/mount/mounts.ts';
+import { driver } from '../support/drivers.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { mountpointsBelow, type NaiadHome, naiadHome, startNaiad } from '../support/naiad.ts';
 import { every, fuse, root } from '../support/requires.ts';
@@ -105,6 +106,51 @@ test('daemon: in the foreground it logs to stderr, and a signal unmounts and end
   const said = lines.map(({ msg }) => msg);
   assert.deepEqual(said, ['serving', 'mounted', 'stopping', 'unmounted', 'stopped']);
   assert.deepEqual(new Set(lines.map(({ level }) => level)), new Set(['info']));
+});
+
+/** What a service manager runs. */
+function startFollower() {
+  const child = startNaiad(['daemon', '--follow'], naiad.env);
+  const said = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      said[name] += text;
+    });
+  }
+  const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  const standsBy = () => until('it stands by another', () => said.stderr.includes('beside the one that runs'));
+  return { child, ended, standsBy, serves: () => until('it serves', () => said.stdout.includes('serves')) };
+}
+
+test('daemon: --follow serves or stands by who does, through an upgrade and a crash, and a signal ends both', {
+  ...every(needs, driver('fuse')),
+}, async () => {
+  const mountpoint = place('one');
+  const first = startFollower();
+  await first.serves();
+  await naiad.run(['mount', '--quiet', '--driver', 'fuse', image, mountpoint]);
+  await naiad.run(['daemon', 'upgrade']);
+  assert.deepEqual(await first.ended, [75, null]);
+  const second = startFollower();
+  await second.standsBy();
+  const { process: upgraded } = await status();
+  process.kill(upgraded.pid, 'SIGKILL');
+  await until('another one serves', async () => {
+    const found = await naiad.find(mountpoint);
+    return found !== undefined && found.mount.process.pid !== upgraded.pid;
+  });
+  assert.ok((await naiad.status(mountpoint)).mount.why.some((line) => line.startsWith('Taken over ')));
+  second.child.kill('SIGTERM');
+  assert.deepEqual(await second.ended, [0, null]);
+  assert.deepEqual(mountpointsBelow(scratch.path), []);
+});
+
+test('daemon: --follow ends with the one that it stands by, when that is stopped', { ...needs }, async () => {
+  await naiad.run(['daemon']);
+  const follower = startFollower();
+  await follower.standsBy();
+  await naiad.run(['daemon', 'stop']);
+  assert.deepEqual(await follower.ended, [0, null]);
 });
 
 test('daemon: another one cannot use the same cache while it has mounts in it', { ...needs }, async () => {

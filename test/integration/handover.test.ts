@@ -6,8 +6,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../../src/base/process-identity.ts';
 import type { DaemonStatus } from '../../src/mount/mount-api.ts';
-import { mountIdOf } from '../../src/mount/mount-record.ts';
-import { type ListedMount, mountStatus } from '../../src/mount/mounts.ts';
+import type { ListedMount } from '../../src/mount/mounts.ts';
 import { readOwner } from '../../src/store/owner-lock.ts';
 import { daemonPaths } from '../../src/store/paths.ts';
 import { processOf } from '../support/chaos/chaos.ts';
@@ -37,7 +36,7 @@ after(() => scratch?.[Symbol.dispose]());
 async function serving(naiad: NaiadHome, mountpoint: string, before: number): Promise<number> {
   const began = Date.now();
   while (Date.now() - began < STALL_MAX_MS) {
-    const status = await mountStatus(naiad.state, mountIdOf(mountpoint));
+    const status = await naiad.find(mountpoint);
     if (status && status.mount.process.pid !== before) return status.mount.process.pid;
     await sleep(20);
   }
@@ -112,7 +111,7 @@ for (const driver of ['erofs', 'fuse'] as const) {
         await naiad.run(['mount', '--quiet', '--driver', driver, ...options, image, mountpoint]);
         const sum = [
           '-c',
-          `cd ${mountpoint} && find srv/all -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum`,
+          `set -o pipefail; cd ${mountpoint} && find srv/all -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum`,
         ];
         try {
           // Inside all the time: a mount that is made anew would not do.

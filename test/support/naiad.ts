@@ -20,7 +20,9 @@ export interface NaiadHome extends AsyncDisposable {
   json<T>(args: readonly string[]): Promise<T>;
   /** Mounts; unmounted when disposed. */
   mount(image: string, directory: string, ...options: string[]): Promise<AsyncDisposable>;
-  /** What `naiad status` says of the mount on `directory`, without starting it: tests ask often. */
+  /** What `naiad status` says of the mount on `directory`, without starting it: tests ask often. Undefined while no daemon serves it. */
+  find(directory: string): Promise<MountStatus | undefined>;
+  /** The same of one that is served. */
   status(directory: string): Promise<MountStatus>;
 }
 
@@ -38,6 +40,7 @@ export function naiadHome(dir: string): NaiadHome {
     return runTool(process.execPath, [NAIAD, ...line], { ...options, env: { ...env, ...options.env } });
   };
   const json = async <T>(args: readonly string[]) => JSON.parse((await run(['--json', ...args])).stdout) as T;
+  const find = (directory: string) => mountStatus(state, mountIdOf(directory));
   const mounted = new Set<string>();
   const umount = async (directory: string) => {
     if (mounted.delete(directory)) await run(['umount', directory]);
@@ -49,8 +52,9 @@ export function naiadHome(dir: string): NaiadHome {
       mounted.add(directory);
       return { [Symbol.asyncDispose]: () => umount(directory) };
     },
+    find,
     async status(directory) {
-      const found = await mountStatus(state, mountIdOf(directory));
+      const found = await find(directory);
       if (!found) throw new Error(`nothing is mounted on ${directory}`);
       return found;
     },
