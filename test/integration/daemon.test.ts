@@ -205,7 +205,9 @@ test('daemon: a mount inside another image is served as well', { ...needs }, asy
 
 test('daemon: metrics count what was read and fetched', { ...needs }, async () => {
   const home = place('one');
-  await naiad.run(['mount', '--quiet', '--cache', join(scratch.path, 'fresh-cache'), image, home]);
+  // Else the rest would be brought in the background once half of the image was read.
+  const options = ['--quiet', '--prefetch', 'none', '--cache', join(scratch.path, 'fresh-cache')];
+  await naiad.run(['mount', ...options, image, home]);
   await runTool('bash', ['-c', `cat ${home}/srv/all/sizes/* > /dev/null`]);
   const text = await get('/metrics');
   const value = (name: string) => Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1]);
