@@ -57,7 +57,6 @@ for (const program of PROGRAMS) {
     format: 'esm',
     platform: 'node',
     target: 'node20',
-    keepNames: true,
     legalComments: 'inline',
     define: { 'import.meta.url': 'ownUrl' },
     plugins: [modulesStayWhereTheyAre, loadedForHelp],

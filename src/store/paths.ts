@@ -103,6 +103,7 @@ export function daemonPaths(state: string): {
   log: string;
   keeper: string;
   keeperLock: string;
+  rehearsal: string;
 } {
   return {
     socket: join(state, 'daemon.sock'),
@@ -110,6 +111,7 @@ export function daemonPaths(state: string): {
     log: join(state, 'daemon.log'),
     keeper: join(state, 'keeper.sock'),
     keeperLock: join(state, 'keeper.sock.lock'),
+    rehearsal: join(state, 'rehearsal'),
   };
 }
 

@@ -1,6 +1,7 @@
 // Starts over a mount of naiad: its daemon runs and has nothing, or what a start before has left.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { thisProcess } from '../../base/process-identity.ts';
 import { formatTrace } from '../../format/trace/trace.ts';
 import { BenchDaemon, type MountAnswer } from './daemon-client.ts';
@@ -27,6 +28,9 @@ export interface LazyOptions {
   readonly cache?: string;
 }
 
+/** A daemon in the field has run for longer, and is idle. */
+const SETTLE_MS = 500;
+
 export function lazyWay(stage: Stage, options: LazyOptions): Way {
   return {
     ...{ key: options.key, mode: options.mode, driver: options.driver, what: options.what },
@@ -37,10 +41,12 @@ export function lazyWay(stage: Stage, options: LazyOptions): Way {
 async function beginLazily(stage: Stage, options: LazyOptions, directory: string): Promise<Start> {
   const place = { state: join(directory, 'state'), cache: options.cache ?? join(directory, 'cache') };
   const daemon = await BenchDaemon.start(place, stage.signal);
-  const idle = usageOf(daemon.pids()).cpuSeconds;
+  await sleep(SETTLE_MS, undefined, { signal: stage.signal }).catch(() => undefined); // Then launching is canceled.
+  let idle = 0;
   const mounted: MountAnswer[] = [];
   return {
     async launch(networks) {
+      idle = usageOf(daemon.pids()).cpuSeconds;
       const beganAt = nowMs();
       const roots = networks.map((_, index) => join(directory, `rootfs-${index}`));
       await Promise.all(
