@@ -22,6 +22,9 @@ export interface RefusalContext {
 /** Busy or broken for the moment; everything else is an answer. */
 const TRANSIENT_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
+/** In the words of Go and of Apache; nginx says it in HTML. */
+const MEANS_TLS = /\bHTTP (request|to)\b.*\b(HTTPS|SSL)\b/i;
+
 /**
  * The error of an answer that was not the one expected. Reads at most ERROR_BODY_SIZE_MAX of its body, and none of a
  * 416's: distribution announces a length there that never comes.
@@ -47,6 +50,10 @@ export async function refusal(response: HttpResponse, context: RefusalContext): 
   }
   if (status === 405) {
     const hint = 'The registry does not allow this: is it read-only or a pull-through cache?';
+    return new NaiadError('REGISTRY_PROTOCOL', message, { hint });
+  }
+  if (status === 400 && context.origin.protocol === 'http:' && (said === '' || MEANS_TLS.test(said))) {
+    const hint = `Does it speak TLS? Leave out --plain-http; for a loopback address, put a ca.crt or https:// into certs.d/${context.host}.`;
     return new NaiadError('REGISTRY_PROTOCOL', message, { hint });
   }
   return new NaiadError('REGISTRY_PROTOCOL', message);
@@ -75,7 +82,9 @@ async function diagnostics(response: HttpResponse, secrets: Secrets): Promise<st
     return '';
   }
   try {
-    const errors: unknown = JSON.parse(text)?.errors;
+    const document = JSON.parse(text);
+    // One alone without a list: zot, where a password is wrong.
+    const errors: unknown = document?.errors ?? (isText(document?.code) ? [document] : undefined);
     if (Array.isArray(errors)) {
       const parts = errors.slice(0, 3).map((error) => [error?.code, error?.message].filter(isText).join(': '));
       return secrets.clean(parts.filter((part) => part !== '').join('; '));

@@ -146,7 +146,7 @@ export class Authenticator {
     const none = `no credentials were sent (${why})`;
     return {
       sent: lookup?.passedOver ? `${none}; ${lookup.passedOver}` : none,
-      hint: `Does the image exist? If it is private: naiad login ${host}`,
+      hint: `${scope?.includes('push') ? 'To push' : 'Does the image exist? If it is private'}: naiad login ${host}`,
     };
   }
 

@@ -1,5 +1,5 @@
 // Logging in: the registry is asked whether it takes the credentials before they are kept where docker and podman look.
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import {
   eraseEntry,
   type HelperChoice,
@@ -10,7 +10,13 @@ import {
   storeEntry,
 } from './credential-file.ts';
 import { eraseInHelper, storeInHelper } from './credential-helper.ts';
-import { type CredentialOptions, type CredentialSource, findCredentialsIn, loginFile } from './credentials.ts';
+import {
+  basicAuthorization,
+  type CredentialOptions,
+  type CredentialSource,
+  findCredentialsIn,
+  loginFile,
+} from './credentials.ts';
 import { discard } from './exchange.ts';
 import { type Call, Registry, type RegistryOptions } from './transport.ts';
 
@@ -81,8 +87,22 @@ async function verify(
     ...{ method: 'GET', path: '/v2/', repository: '', actions: 'pull' },
     ...{ what: 'login', notFound: 'REGISTRY_PROTOCOL', signal },
   };
-  await registry.ask(ping, [200], async (response) => discard(response));
-  return wasAsked;
+  try {
+    await registry.ask(ping, [200], async (response) => discard(response));
+    if (wasAsked) return true;
+    // Some let everybody in here, but nobody who says who they are and is not (zot). Other answers tell nothing.
+    const headers = { authorization: basicAuthorization(account) };
+    const response = await registry.retry(ping, registry.readDeadlineMs, (within) =>
+      registry.send({ ...ping, headers, signal: within }),
+    );
+    if (response.status === 401) throw await registry.refusal(response, ping);
+    discard(response);
+    return wasAsked;
+  } catch (error) {
+    if (!hasCode(error, 'ACCESS_DENIED')) throw error;
+    const { message, cause } = error;
+    throw new NaiadError('ACCESS_DENIED', message, { hint: 'Check the user name and the password.', cause });
+  }
 }
 
 /** As docker keys its file, and podman reads it. */

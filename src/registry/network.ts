@@ -108,26 +108,25 @@ const TRANSIENT = new Set([
 /** Of those, the ones without a connection. */
 const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT']);
 
-/** What the user can do about a failure, once attempts are used up or when none would help. */
+const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/;
+
+/** What the user can do about a failure, once attempts are used up or when none would help. HOST stands for the registry. */
 const HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
   [/^ECONNREFUSED$/, 'Is the registry running, and are host and port right?'],
   [/TIMEDOUT|TIMEOUT|UNREACH/, 'Can this machine reach the host, and is a proxy or firewall in between?'],
-  [/^ENOTFOUND$/, 'No such host: is the name spelled right, and does DNS work here?'],
+  [/^ENOTFOUND$/, 'Is the name spelled right, and does DNS work here?'],
   [
     /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$|^EPROTO$/,
-    'It does not speak TLS: plain HTTP is used on loopback addresses only, or with --plain-http, or where hosts.toml says http://.',
+    'Plain HTTP is used on loopback addresses only, or with --plain-http, or where hosts.toml says http://.',
   ],
   [
     /^ERR_SSL_.*ALERT/,
-    'It refused our side of the connection: does it want a client certificate? Name one in certs.d/HOST/hosts.toml.',
+    'It refused our side of the connection: does it want a client certificate? Name one in /etc/containerd/certs.d/HOST/hosts.toml.',
   ],
+  [/^CERT_(NOT_YET_VALID|HAS_EXPIRED)$/, "Is this machine's clock right? If so, the registry needs a new one."],
   [
-    /^CERT_(NOT_YET_VALID|HAS_EXPIRED)$/,
-    "Its certificate is not valid at this time: is this machine's clock right? If so, the registry needs a new one.",
-  ],
-  [
-    /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/,
-    "Its certificate is not trusted here; put its authority's certificate into certs.d/HOST/ca.crt, or name it in NODE_EXTRA_CA_CERTS.",
+    UNTRUSTED,
+    "Put its authority's certificate into /etc/containerd/certs.d/HOST/ca.crt, or name it in NODE_EXTRA_CA_CERTS.",
   ],
 ];
 
@@ -154,7 +153,7 @@ export function networkFailure(error: unknown, request: Pick<HttpRequest, 'url' 
   // Not a failure of the network, but of whoever read from it.
   if (typeof code !== 'string') return error as Error;
   if (syscall === 'open' || (syscall === 'read' && code === 'EIO')) return error as Error;
-  const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1];
+  const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1].replace('HOST', request.url.host);
   const failure = new NaiadError('REGISTRY_UNAVAILABLE', `${where}: ${reasonOf(code)}`, {
     ...(hint ? { hint } : {}),
     cause: error,
@@ -177,7 +176,17 @@ function reasonOf(code: string): string {
       return 'the answer has more headers than anyone needs';
     case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
       return 'the answer is not as long as it says';
+    case 'ENOTFOUND':
+      return 'no such host';
+    case 'EPROTO':
+    case 'ERR_SSL_WRONG_VERSION_NUMBER':
+    case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':
+      return 'it does not speak TLS';
+    case 'CERT_NOT_YET_VALID':
+    case 'CERT_HAS_EXPIRED':
+      return `its certificate is not valid at this time (${code})`;
     default:
+      if (UNTRUSTED.test(code)) return `its certificate is not trusted here (${code})`;
       return TRANSIENT.has(code) ? `connection lost (${code})` : code;
   }
 }

@@ -35,7 +35,7 @@ export const command = defineCommand({
     }
     const { registry, authFile } = readRegistryFlags(args);
     const result = await logIn(place, { user, password }, { registry, authFile, signal });
-    if (!result.verified) io.warn(`${place.host} asks nobody who they are; the password was not checked`);
+    if (!result.verified) io.warn(`${place.host} lets in whoever comes; the password may not have been checked`);
     io.result(result, ({ storedIn }) => `logged in to ${place.host} as ${user}, kept in ${storedIn}`);
   },
 });

@@ -448,3 +448,19 @@ test('faults: a manifest that was stored as another is noticed', async () => {
     code: 'REGISTRY_PROTOCOL',
   });
 });
+
+// What servers say that are spoken to without TLS: Go's, nginx and Apache.
+for (const said of [
+  'Client sent an HTTP request to an HTTPS server.',
+  '<center>The plain HTTP request was sent to HTTPS port</center>',
+  "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+]) {
+  test(`faults: whoever speaks no TLS is told to, when the registry says: ${said}`, async () => {
+    await using double = await startDouble((_, response) => void text(response, 400, said));
+    await using registry = open(double.host);
+    await assert.rejects(getManifest(registry, { repository: 'a', selector: 'x' }), {
+      code: 'REGISTRY_PROTOCOL',
+      hint: /Leave out --plain-http/,
+    });
+  });
+}
