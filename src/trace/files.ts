@@ -1,5 +1,6 @@
 // A trace by file: what of it was touched, when first, and how long its readers waited.
 import { displayBytes } from '../base/bytes.ts';
+import { formatSize } from '../base/units.ts';
 import type { Touch, Trace } from '../format/trace/trace.ts';
 
 export interface TracedFile {
@@ -39,6 +40,23 @@ export function summarise(trace: Trace): TraceSummary {
     files: [...files].map(([path, own]) => ({ path, firstAtMs: own[0]?.atMs ?? 0, ...totals(own) })),
     lastAtMs: trace.touches.reduce((last, { atMs }) => Math.max(last, atMs), 0),
   };
+}
+
+/** The same with the number of its files alone; `cut` where there was more than a trace holds. */
+export interface TraceBrief extends Omit<TraceSummary, 'files'> {
+  readonly files: number;
+  readonly cut?: boolean;
+}
+
+export function briefOf(trace: Trace): TraceBrief {
+  const summary = summarise(trace);
+  return { ...summary, files: summary.files.length, ...(trace.cut && { cut: true }) };
+}
+
+/** In half a sentence, for people. */
+export function briefText({ touches, files, bytes, cut }: TraceBrief): string {
+  const more = cut ? '; there were more than a trace holds' : '';
+  return `${touches} first touches of ${files} files, ${formatSize(bytes)}${more}`;
 }
 
 /** Counts and sums of touches. */

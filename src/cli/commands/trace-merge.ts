@@ -1,6 +1,5 @@
 // `naiad trace merge`: many recordings as one.
 import { NaiadError } from '../../base/errors.ts';
-import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
 
 export const command = defineCommand({
@@ -25,7 +24,7 @@ export const command = defineCommand({
     const { readTrace } = await import('../../trace/read-trace.ts');
     const { mergeTraces } = await import('../../trace/merge.ts');
     const { writeTrace } = await import('../../trace/write-trace.ts');
-    const { summarise } = await import('../../trace/files.ts');
+    const { briefOf, briefText } = await import('../../trace/files.ts');
     const runsMin = args['min-runs'];
     if (!Number.isSafeInteger(runsMin) || runsMin < 1) {
       throw new NaiadError('USAGE', '--min-runs is a whole number from 1');
@@ -36,9 +35,7 @@ export const command = defineCommand({
     if (images.size > 1) io.warn('the traces are of several images');
     const merged = mergeTraces(traces, { runsMin });
     writeTrace(args.output, merged);
-    const { files, ...totals } = summarise(merged);
-    io.result({ file: args.output, runs: merged.runs, files: files.length, ...totals }, (result) => {
-      return `${result.file}: ${result.runs} runs, ${result.touches} first touches of ${result.files} files, ${formatSize(result.bytes)}`;
-    });
+    const result = { file: args.output, runs: merged.runs, ...briefOf(merged) };
+    io.result(result, () => `${result.file}: ${result.runs} runs, ${briefText(result)}`);
   },
 });

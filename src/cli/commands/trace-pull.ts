@@ -1,5 +1,4 @@
 // `naiad trace pull`: a trace from beside an image, into a file.
-import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
 import { readRegistryFlags, registryFlags } from '../registry-flags.ts';
 
@@ -18,14 +17,11 @@ export const command = defineCommand({
   async run(args, io) {
     const { pullTrace } = await import('../../trace/attached.ts');
     const { writeTrace } = await import('../../trace/write-trace.ts');
-    const { summarise } = await import('../../trace/files.ts');
+    const { briefOf, briefText } = await import('../../trace/files.ts');
     const options = { platform: args.platform, signal: io.signal, ...readRegistryFlags(args) };
     const { entry, trace } = await pullTrace(args.image, args.name, options);
     writeTrace(args.file, trace);
-    const { files, ...totals } = summarise(trace);
-    const pulled = { file: args.file, name: entry.name, digest: entry.manifest.digest, files: files.length, ...totals };
-    io.result(pulled, ({ file, name, touches, bytes }) => {
-      return `${file}: trace ${name}, ${touches} first touches of ${files.length} files, ${formatSize(bytes)}`;
-    });
+    const pulled = { file: args.file, name: entry.name, digest: entry.manifest.digest, ...briefOf(trace) };
+    io.result(pulled, () => `${pulled.file}: trace ${pulled.name}, ${briefText(pulled)}`);
   },
 });

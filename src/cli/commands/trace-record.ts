@@ -1,6 +1,6 @@
 // `naiad trace record`: run a container until it is ready, and keep what it read.
 import { NaiadError } from '../../base/errors.ts';
-import { formatSize, parseDuration } from '../../base/units.ts';
+import { parseDuration } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
 import { containerFlags, readContainerFlags } from '../container-flags.ts';
 
@@ -45,7 +45,7 @@ export const command = defineCommand({
     const { recordTrace } = await import('../../mount/record-trace.ts');
     const { parseReady } = await import('../../ready/ready.ts');
     const { writeTrace } = await import('../../trace/write-trace.ts');
-    const { summarise } = await import('../../trace/files.ts');
+    const { briefOf, briefText } = await import('../../trace/files.ts');
     const file = args.output ?? traceName(args.image);
     if (args.cmd !== undefined && args.command.length > 0) {
       throw new NaiadError('USAGE', 'there are two commands: --cmd, and what follows the image', {
@@ -67,11 +67,10 @@ export const command = defineCommand({
       io.signal,
     );
     writeTrace(file, trace);
-    const { files, ...totals } = summarise(trace);
-    const result = { file, image: trace.image, readyMs: trace.readyMs, files: files.length, ...totals };
+    const result = { file, image: trace.image, readyMs: trace.readyMs, ...briefOf(trace) };
     io.result(result, () => {
       const ready = trace.readyMs === undefined ? '' : `ready after ${(trace.readyMs / 1000).toFixed(2)} s; `;
-      return `${file}: ${ready}${result.touches} first touches of ${result.files} files, ${formatSize(result.bytes)}`;
+      return `${file}: ${ready}${briefText(result)}`;
     });
   },
 });

@@ -1,5 +1,4 @@
 // `naiad trace save`: what a mount has recorded so far, into a file.
-import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
 
 export const command = defineCommand({
@@ -13,12 +12,10 @@ export const command = defineCommand({
   async run(args, io) {
     const { traceOfDirectory } = await import('../../mount/trace-of-mount.ts');
     const { writeTrace } = await import('../../trace/write-trace.ts');
-    const { summarise } = await import('../../trace/files.ts');
+    const { briefOf, briefText } = await import('../../trace/files.ts');
     const { trace } = await traceOfDirectory(args.directory);
     writeTrace(args.file, trace);
-    const { files, ...totals } = summarise(trace);
-    io.result({ file: args.file, image: trace.image, files: files.length, ...totals }, (saved) => {
-      return `${saved.file}: ${saved.touches} first touches of ${saved.files} files, ${formatSize(saved.bytes)}`;
-    });
+    const saved = { file: args.file, image: trace.image, ...briefOf(trace) };
+    io.result(saved, () => `${saved.file}: ${briefText(saved)}`);
   },
 });

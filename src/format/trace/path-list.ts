@@ -40,7 +40,8 @@ function parsePathList(bytes: Uint8Array): Trace {
       });
     }
     touches.push(pathTouch(path));
-    if (touches.length > TRACE_TOUCHES_MAX) throw tooLong('more paths', `${TRACE_TOUCHES_MAX}`);
+    if (touches.length > TRACE_TOUCHES_MAX)
+      throw tooLong(`more than ${TRACE_TOUCHES_MAX} paths`, `${TRACE_TOUCHES_MAX}`);
   }
   if (touches.length === 0) throw new NaiadError('TRACE_INVALID', 'the list names no path');
   return { runs: 1, touches };
