@@ -63,7 +63,10 @@ export interface ColdstartOutcome {
   readonly machine: Machine;
   readonly measuredLink: LinkCheck;
   readonly registry: string;
-  /** Compressed bytes of the chunks that a recorded start touched until it was ready; undefined when none was recorded. */
+  /**
+   * Compressed bytes of the chunks that a recorded start touched until it was ready, as the converted or the optimized image
+   * stores them, whichever has fewer; undefined when none was recorded.
+   */
   readonly hotBytes: number | undefined;
   /** Version of this program. */
   readonly naiad: string;
@@ -275,7 +278,10 @@ async function prepareTraced(
   note('optimizing it');
   const [from, to] = [`docker://${near}/${CONVERTED}`, `docker://${near}/${OPTIMIZED}`];
   try {
-    await runNaiad(['optimize', '--quiet', '--trace', trace, from, to], { signal });
+    const report = await runNaiad(['optimize', '--json', '--quiet', '--trace', trace, from, to], { signal });
+    const { hot } = JSON.parse(report) as { hot: { dataSize: number } };
+    // Compressed better there: what no start can do without is the less of the two.
+    return hotBytes === undefined ? hot.dataSize : Math.min(hotBytes, hot.dataSize);
   } catch (error) {
     if (!hasCode(error, 'COMMAND_FAILED')) throw error;
     const why = error.message.split('\n')[0] ?? '';
