@@ -22,7 +22,8 @@ export class ErofsDevice {
   readonly #recordIn: string | undefined;
   #shadow: ShadowMap | undefined;
   #keeper: Keeper | undefined;
-  #failure: (WatchedRange & { readonly errno: number; readonly untilMs: number }) | undefined;
+  /** Of the last moment: as many as readers waited in vain. */
+  #failures: readonly (WatchedRange & { readonly errno: number; readonly untilMs: number })[] = [];
   /** No chunk before this one is missing. */
   #completeUntil = 0;
 
@@ -105,10 +106,12 @@ export class ErofsDevice {
 
   /** The errno of a read that has just failed, for the one that the kernel makes of the same page next. */
   #takeFailure({ offset, size }: WatchedRange): number | undefined {
-    const failure = this.#failure;
-    if (!failure || offset >= failure.offset + failure.size || failure.offset >= offset + size) return undefined;
-    this.#failure = undefined;
-    return performance.now() < failure.untilMs ? failure.errno : undefined;
+    if (this.#failures.length === 0) return undefined;
+    const now = performance.now();
+    const recent = this.#failures.filter(({ untilMs }) => now < untilMs);
+    const found = recent.find((one) => offset < one.offset + one.size && one.offset < offset + size);
+    this.#failures = recent.filter((one) => one !== found);
+    return found?.errno;
   }
 
   async #onRead(range: WatchedRange): Promise<number> {
@@ -123,7 +126,8 @@ export class ErofsDevice {
     } catch (error) {
       const errno = readerErrno(error);
       const now = performance.now();
-      if (now - began > RETRY_WINDOW_MS) this.#failure = { ...range, errno, untilMs: now + RETRY_WINDOW_MS };
+      const untilMs = now + RETRY_WINDOW_MS;
+      if (now - began > RETRY_WINDOW_MS) this.#failures = [...this.#failures, { ...range, errno, untilMs }];
       return errno;
     }
   }

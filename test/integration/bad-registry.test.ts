@@ -126,6 +126,27 @@ function suite(name: DriverName): void {
     assert.deepEqual(mountpointsBelow(dir), []);
   });
 
+  test(`${name}: several readers of what never comes are told so at the deadline`, { ...requirements }, async () => {
+    const other = join(dir, 'impatient');
+    mkdirSync(other);
+    const image = `docker://${registry.host}/some/image:x`;
+    const options = [
+      '--quiet',
+      `--driver=${name}`,
+      '--fetch-deadline=2s',
+      '--prefetch=none',
+      `--cache=${dir}/own-cache`,
+    ];
+    await using _mounted = await naiad.mount(image, other, ...options);
+    registry.script = ({ kind }) => (kind === 'blob' ? { kind: 'stall', bytes: 5000 } : undefined);
+    const files = [1, 6, 11].map(nameOf);
+    const began = performance.now();
+    assert.deepEqual(await Promise.all(files.map((file) => read(other, file))), ['EIO', 'EIO', 'EIO']);
+    // The kernel asks for each page of a file once more, and none of them may wait anew.
+    assert.ok(performance.now() - began < 30_000);
+    registry.script = () => undefined;
+  });
+
   test(`${name}: down for ${DOWN_SEC} s and back`, { ...requirements }, async () => {
     const cached = nameOf(4 * all.length + 7);
     assert.equal(await read(mountpoint, cached), sums.get(cached));
