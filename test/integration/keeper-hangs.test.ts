@@ -113,9 +113,15 @@ test('a keeper of another version is refused at once, and it says so', {
   ...every(needs, program('c++')),
 }, async () => {
   const socketPath = join(home.state, 'keeper.sock');
+  // A daemon of that version, for all that can be seen of it, which is to be replaced by one of ours.
+  const { process: daemon } = await home.json<DaemonStatus>(['daemon']);
   const keeper = spawn(await foreignKeeper(scratch.path), ['--socket', socketPath], { stdio: 'ignore' });
   try {
     await until('it listens', async () => (await askKeeper(socketPath)) !== undefined);
+    const upgrade = await home.run(['daemon', 'upgrade'], { okay: [13] });
+    assert.match(upgrade.stderr, /KEEPER_VERSION.*\n.*must be unmounted first/);
+    assert.equal((await home.json<DaemonStatus>(['daemon', 'status'])).process.pid, daemon.pid, 'it goes on');
+    await home.run(['daemon', 'stop']);
     const began = performance.now();
     await assert.rejects(Keeper.start({ socketPath }), { code: 'KEEPER_VERSION' });
     assert.ok(performance.now() - began < 5000, 'without waiting for it to change');
