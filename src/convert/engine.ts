@@ -1,6 +1,7 @@
 // How V8 runs a conversion. It lasts seconds, its hot loops are in libraries, and what passes through it are buffers outside
 // the heap: what V8's own threads take for compiling and collecting is missing where chunks are compressed.
 import { getHeapSpaceStatistics, getHeapStatistics, setFlagsFromString } from 'node:v8';
+import { setInterruptBudget } from '../base/interrupt-budget.ts';
 import { MiB } from '../base/units.ts';
 import { createCollector } from '../codec/collect.ts';
 
@@ -31,7 +32,7 @@ let newSpaceIsCapped = true;
 
 /** Call before the converter is loaded: functions get the budget when they are first compiled. */
 export function tuneEngine(): void {
-  setFlagsFromString(`--interrupt-budget=${INTERRUPT_BUDGET}`);
+  setInterruptBudget(INTERRUPT_BUDGET);
   // Machine code without optimizing costs next to nothing, and most functions now run without anything better: 6 % faster.
   setFlagsFromString('--always-sparkplug');
   setPercent(GARBAGE_PERCENT);
