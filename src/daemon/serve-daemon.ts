@@ -28,7 +28,6 @@ import { type ApiServer, type Call, type Route, serveApi, TextAnswer } from './h
 import type { Log } from './log.ts';
 import { tuneMemory } from './memory.ts';
 import { Metrics } from './metrics.ts';
-import { rehearse } from './rehearsal.ts';
 
 export interface ServeDaemonOptions {
   readonly version: string;
@@ -45,8 +44,6 @@ export interface ServeDaemonOptions {
 }
 
 const TICK_MS = 250;
-/** Whoever starts a daemon to mount asks for that sooner. */
-const REHEARSE_AFTER_MS = 100;
 /** Containers whose `naiad run` was killed are looked for so often. */
 const STALE_RUNS_MS = 2000;
 
@@ -79,7 +76,7 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
   const api = await serveApi(paths.socket, routesOf({ daemon, metrics, status, stop }));
   log.info({ state, version: options.version }, 'serving');
   options.onReady(await status());
-  const loading = prepare({ daemon, api, log, stop: stop.signal, directory: paths.rehearsal });
+  const loading = preload();
   try {
     await untilOver(daemon, { api, lock, stop: stop.signal, idleSec: options.idleSec, log });
   } finally {
@@ -100,26 +97,6 @@ export async function serveDaemon(options: ServeDaemonOptions): Promise<void> {
 function reasonOf(stop: AbortSignal): NaiadError {
   if (!stop.aborted) return new NaiadError('DAEMON_MISSING', 'the daemon had nothing to do, and ends');
   return stop.reason instanceof NaiadError ? stop.reason : new NaiadError('CANCELED', 'the daemon was stopped');
-}
-
-interface Preparing {
-  readonly daemon: Daemon;
-  readonly api: ApiServer;
-  readonly log: Log;
-  readonly stop: AbortSignal;
-  readonly directory: string;
-}
-
-/** Makes the first mount as quick as the second: loads what it needs and, when nobody asked for one meanwhile, rehearses it. */
-async function prepare({ daemon, api, log, stop, directory }: Preparing): Promise<void> {
-  await preload();
-  await sleep(REHEARSE_AFTER_MS, undefined, { signal: stop }).catch(() => undefined);
-  if (stop.aborted || daemon.size > 0 || api.active > 0) return;
-  try {
-    await rehearse(directory);
-  } catch (error) {
-    log.debug({ error: String(error) }, 'a first mount could not be rehearsed');
-  }
 }
 
 /** What a first mount needs is loaded and tried before it is asked for: the HTTP client takes 60 ms, the usual codecs 50 ms. */

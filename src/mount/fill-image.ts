@@ -36,7 +36,7 @@ export interface FillResult extends FillProgress {
  */
 export async function fillImage(
   request: FillRequest,
-  context: Pick<MountContext, 'directories' | 'pool' | 'connections' | 'bootstraps' | 'observer'>,
+  context: MountContext,
   { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (progress: FillProgress) => void },
 ): Promise<FillResult> {
   const cache = cacheDir(request.cache);

@@ -103,7 +103,6 @@ export function daemonPaths(state: string): {
   log: string;
   keeper: string;
   keeperLock: string;
-  rehearsal: string;
 } {
   return {
     socket: join(state, 'daemon.sock'),
@@ -111,7 +110,6 @@ export function daemonPaths(state: string): {
     log: join(state, 'daemon.log'),
     keeper: join(state, 'keeper.sock'),
     keeperLock: join(state, 'keeper.sock.lock'),
-    rehearsal: join(state, 'rehearsal'),
   };
 }
 
