@@ -26,7 +26,7 @@ const LONGEST: ReadonlySet<string> = new Set(
   ),
 );
 /** Files at once, each a process of its own that may start more. */
-const FILES_IN_FLIGHT_MAX = 2;
+const FILES_IN_FLIGHT_MAX = Number(process.env.TEST_FILES_AT_ONCE ?? 2);
 
 /** node's reason for what --name leaves out. */
 const NOT_CHOSEN = 'test name does not match pattern';
