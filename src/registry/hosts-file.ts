@@ -195,6 +195,12 @@ class Settings {
     if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.search !== '') {
       throw invalid(`${this.#path}:${this.#from}`, `${JSON.stringify(address)} is no address of a registry`);
     }
+    if (url.username !== '' || url.password !== '') {
+      throw invalid(
+        `${this.#path}:${this.#from}`,
+        `the address of ${url.host} holds a user name or password: naiad login ${url.host} keeps them`,
+      );
+    }
     const path = url.pathname.replace(/\/+$/, '');
     url.pathname = override ? path : `${path.replace(/\/v2$/, '')}/v2`;
     url.hash = '';

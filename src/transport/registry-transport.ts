@@ -122,7 +122,10 @@ export class RegistryTarget implements ImageTarget {
   }
 
   async putBlob({ path, descriptor }: LocalBlob, options: PutOptions = {}): Promise<void> {
-    const openAt = (start: number) => createReadStream(path, { highWaterMark: 1 * MiB, start });
+    // Opened with the first read, if there is one: nobody closes a file that was never asked for.
+    const openAt = async function* (start: number) {
+      yield* createReadStream(path, { highWaterMark: 1 * MiB, start });
+    };
     await this.#push({ descriptor, open: () => openAt(0), openAt }, options);
   }
 

@@ -57,6 +57,11 @@ const wrong: readonly (readonly [what: string, text: string, message: RegExp])[]
   ['a capability nobody has', '[host."https://a"]\n\ncapabilities = ["pul"]', /^\/h\.toml:3: "pul" is none of pull,/],
   ['a flag that is text', '[host."https://a"]\nskip_verify = "yes"', /^\/h\.toml:2: "skip_verify" is neither/],
   ['an address that is none', '\n[host."ftp://a"]', /^\/h\.toml:2: "ftp:\/\/a" is no address/],
+  [
+    'an address with a password',
+    '[host."https://u:pw@a.x"]',
+    /^\/h\.toml:1: the address of a\.x holds a user name or password/,
+  ],
   ['a server that is a number', '\n\nserver = 5000', /^\/h\.toml:3: "server" is no text/],
   ['a certificate that is a number', 'ca = 5', /^\/h\.toml:1: "ca" is neither/],
   ['a triple', '[host."https://a"]\nclient = [["a","b","c"]]', /^\/h\.toml:2: "client" is no file/],
