@@ -166,6 +166,13 @@ export class Table {
     return new Uint8Array(words.buffer, words.byteOffset + start, size);
   }
 
+  /** The bytes of the first `rows` rows, which were set whole, piece by piece; do not keep a piece, nor write to it. */
+  *content(rows: number): Iterable<Uint8Array> {
+    for (let row = 0; row < rows; row += this.#rowsPerPage) {
+      yield this.bytes(row, 0, Math.min(rows - row, this.#rowsPerPage) * this.#width * 4);
+    }
+  }
+
   /** Sets bytes of a row from `word` on. */
   setBytes(row: number, word: number, bytes: Uint8Array): void {
     const page = Math.floor(row / this.#rowsPerPage);

@@ -7,7 +7,10 @@ import { viewOf } from '../format/record.ts';
 import { PlacementCheck } from './blob-reader.ts';
 import type { Bootstrap } from './bootstrap-reader.ts';
 import { type Complain, complainByThrowing } from './bootstrap-tables.ts';
-import { type Chunk, ChunkTable } from './chunk-table.ts';
+import { type Chunk, ChunkTable, firstAbove } from './chunk-table.ts';
+
+/** Larger than how many records there can be: what a bootstrap is at most, by the size of one. A chunk index times it is exact still. */
+const RECORDS_MAX = 2 ** 28;
 
 /**
  * The records of one blob, by chunk index, read where they lie: an image has tens of thousands of them, and all that a mount
@@ -15,46 +18,65 @@ import { type Chunk, ChunkTable } from './chunk-table.ts';
  */
 export class BlobRecords {
   readonly #view: DataView;
-  /** Where the record of a chunk lies. */
-  readonly #at = new Map<number, number>();
+  readonly #tableOffset: number;
+  /** Of each record the chunk index and its number in the table, ascending: as numbers, and so without an object each. */
+  readonly #keys: Float64Array;
 
-  constructor(view: DataView) {
+  /** `keys` of the records as `keyOf` makes them; of several records of a chunk the last counts. */
+  constructor(view: DataView, tableOffset: number, keys: readonly number[]) {
     this.#view = view;
+    this.#tableOffset = tableOffset;
+    const sorted = new Float64Array(keys).sort();
+    this.#keys = sorted.filter(
+      (key, at) => at + 1 === sorted.length || indexOf(key) !== indexOf(sorted[at + 1] as number),
+    );
+  }
+
+  static keyOf(index: number, record: number): number {
+    return index * RECORDS_MAX + record;
   }
 
   /** Chunks that have a record. */
   get size(): number {
-    return this.#at.size;
+    return this.#keys.length;
   }
 
   get(index: number): ChunkRecord | undefined {
-    const at = this.#at.get(index);
-    return at === undefined ? undefined : chunkRecord.read(this.#view, at);
+    const nth = firstAbove(this.#keys.length, (at) => indexOf(this.#keys[at] as number) >= index);
+    return nth < this.size && this.index(nth) === index ? chunkRecord.read(this.#view, this.place(nth)) : undefined;
   }
 
   /** Indexes of the chunks, ascending. */
   indexes(): Uint32Array {
-    return Uint32Array.from(this.#at.keys()).sort();
+    return Uint32Array.from(this.#keys, indexOf);
   }
 
-  /** Of a chunk that has one; of several, the last. */
-  place(index: number): number {
-    return this.#at.get(index) as number;
+  /** The chunk that has the `nth` record in the order of the chunks. */
+  index(nth: number): number {
+    return indexOf(this.#keys[nth] as number);
   }
 
-  /** `at` is where the record lies. */
-  add(index: number, at: number): void {
-    this.#at.set(index, at);
+  /** Where that record lies. */
+  place(nth: number): number {
+    return this.#tableOffset + ((this.#keys[nth] as number) % RECORDS_MAX) * chunkRecord.size;
   }
+}
+
+function indexOf(key: number): number {
+  return Math.floor(key / RECORDS_MAX);
 }
 
 /** The records of each blob; those that cannot be used are complained of and left out. A chunk the image does not use has none. */
 export function recordsByBlob(bootstrap: Bootstrap, complain: Complain = complainByThrowing): readonly BlobRecords[] {
   const { chunkTableOffset, chunkTableSize } = bootstrap.tables.extSuperblock;
   const view = viewOf(bootstrap.bytes);
-  const blobs = bootstrap.blobs.map(() => new BlobRecords(view));
+  const keys = bootstrap.blobs.map((): number[] => []);
   const { blobIndex, index, uncompressedSize, flags } = chunkRecord.fields;
-  for (let at = chunkTableOffset; at < chunkTableOffset + chunkTableSize; at += chunkRecord.size) {
+  for (
+    let at = chunkTableOffset, record = 0;
+    at < chunkTableOffset + chunkTableSize;
+    at += chunkRecord.size, record++
+  ) {
     const ofBlob = blobIndex.read(view, at);
     const chunkIndex = index.read(view, at);
     const size = uncompressedSize.read(view, at);
@@ -65,9 +87,9 @@ export function recordsByBlob(bootstrap: Bootstrap, complain: Complain = complai
       complain('BOOTSTRAP_INVALID', `chunk table: the record at ${at} is of ${what}`);
     } else if ((chunkFlags & (CHUNK_FLAGS.encrypted | CHUNK_FLAGS.hole)) !== 0) {
       complain('BOOTSTRAP_UNSUPPORTED', `chunk table: the record at ${at} has flags 0x${chunkFlags.toString(16)}`);
-    } else blobs[ofBlob]?.add(chunkIndex, at);
+    } else keys[ofBlob]?.push(BlobRecords.keyOf(chunkIndex, record));
   }
-  return blobs;
+  return keys.map((ofBlob) => new BlobRecords(view, chunkTableOffset, ofBlob));
 }
 
 /**
@@ -93,9 +115,10 @@ export function tableFromRecords(
     // Every chunk takes at least a block, so this stays at or before where the next one really starts.
     end += count * BLOCK_SIZE;
   };
-  for (const index of records.indexes()) {
+  for (let nth = 0; nth < records.size; nth++) {
+    const index = records.index(nth);
     absent(index);
-    const at = records.place(index);
+    const at = records.place(nth);
     const chunk = chunkAt(view, at);
     const complaint =
       placement.complaint(chunk) ??

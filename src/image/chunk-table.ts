@@ -148,6 +148,12 @@ export class ChunkTable {
     return after === 0 ? undefined : after - 1;
   }
 
+  /** All that is said of the chunks, piece by piece; do not keep a piece. Tables that say the same give the same bytes. */
+  *content(): Iterable<Uint8Array> {
+    yield Buffer.from(JSON.stringify([this.#count, this.#absent, [...this.#batches]]));
+    yield* this.#table.content(this.#rows);
+  }
+
   #store(row: number, { compressedOffset, compressedSize, compressed, crc32 }: Stored): void {
     const high = Math.floor(compressedOffset / 2 ** 32);
     this.#table.set(row, COMPRESSED_OFFSET_LOW, compressedOffset);
@@ -184,7 +190,7 @@ export class ChunkTable {
 }
 
 /** The first of 0…count-1 for which `isAbove` holds, which then holds for all behind it; `count` when none does. */
-function firstAbove(count: number, isAbove: (index: number) => boolean): number {
+export function firstAbove(count: number, isAbove: (index: number) => boolean): number {
   let low = 0;
   let high = count;
   while (low < high) {

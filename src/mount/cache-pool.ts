@@ -8,7 +8,6 @@ import { hasCode, NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { ChunkCache, type ChunkCacheOptions } from '../cache/chunk-cache.ts';
 import type { Bootstrap } from '../image/bootstrap-reader.ts';
-import { CHUNK_DIGEST_SIZE } from '../image/chunk-table.ts';
 import type { Device } from '../image/device.ts';
 import { blobCacheFiles } from '../store/paths.ts';
 import type { CacheDirectory } from './cache-directory.ts';
@@ -151,31 +150,9 @@ function streaming(reader: BlobReader): StreamReader {
   };
 }
 
-/** Chunks that are hashed at once. */
-const KEY_BLOCK = 1024;
-
 /** All that is said of the chunks of a device, as one name. */
-function contentKey(device: Device): string {
-  const { blobId, size, compressor, digester, chunks } = device;
-  const hash = createHash('sha256').update(JSON.stringify([blobId, size, compressor, digester, chunks.count]));
-  const places = new Float64Array(KEY_BLOCK * 5);
-  const digests = new Uint8Array(KEY_BLOCK * CHUNK_DIGEST_SIZE);
-  let filled = 0;
-  const flush = () => {
-    hash.update(places.subarray(0, filled * 5)).update(digests.subarray(0, filled * CHUNK_DIGEST_SIZE));
-    filled = 0;
-  };
-  for (let index = 0; index < chunks.count; index++) {
-    if (!chunks.present(index)) continue;
-    const at = filled * 5;
-    places[at] = index;
-    places[at + 1] = chunks.uncompressedOffset(index);
-    places[at + 2] = chunks.uncompressedSize(index);
-    places[at + 3] = chunks.compressedOffset(index);
-    places[at + 4] = chunks.compressedSize(index);
-    digests.set(chunks.digest(index), filled * CHUNK_DIGEST_SIZE);
-    if (++filled === KEY_BLOCK) flush();
-  }
-  flush();
+function contentKey({ blobId, size, compressor, digester, chunks }: Device): string {
+  const hash = createHash('sha256').update(JSON.stringify([blobId, size, compressor, digester]));
+  for (const piece of chunks.content()) hash.update(piece);
   return hash.digest('hex');
 }

@@ -6,13 +6,13 @@ import fc from 'fast-check';
 import { NaiadError } from '../../../src/base/errors.ts';
 import { digestOf } from '../../../src/codec/codec.ts';
 import { extendedInode, SUPERBLOCK_OFFSET, superblock } from '../../../src/format/erofs/records.ts';
-import { EXT_SUPERBLOCK_OFFSET, extSuperblock } from '../../../src/format/rafs/records.ts';
+import { chunkRecord, EXT_SUPERBLOCK_OFFSET, extSuperblock } from '../../../src/format/rafs/records.ts';
 import { viewOf } from '../../../src/format/record.ts';
 import type { BlobInfo } from '../../../src/image/blob-info.ts';
 import { finishBlob } from '../../../src/image/blob-writer.ts';
 import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
 import { checkBootstrap } from '../../../src/image/check.ts';
-import { type BlobRecords, recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
+import { BlobRecords, recordsByBlob, tableFromRecords } from '../../../src/image/chunk-records.ts';
 import { ChunkTable } from '../../../src/image/chunk-table.ts';
 import * as tree from '../../../src/image/tree.ts';
 import { walk } from '../../../src/image/walk.ts';
@@ -321,4 +321,22 @@ test('check: lists several violations at once', () => {
   assert.ok(findings.length >= 3, JSON.stringify(findings));
   assert.ok(findings.some(({ message }) => message.includes('checksum')));
   assert.ok(findings.some(({ message, severity }) => message.includes('inos is 99') && severity === 'warning'));
+});
+
+test('chunk records: in the order of the chunks, and of several of one chunk the last', () => {
+  const keys = [
+    BlobRecords.keyOf(2, 0),
+    BlobRecords.keyOf(2 ** 24 - 1, 3),
+    BlobRecords.keyOf(0, 1),
+    BlobRecords.keyOf(2, 2),
+  ];
+  const records = new BlobRecords(viewOf(new Uint8Array(4 * chunkRecord.size)), 0, keys);
+  assert.deepEqual([...records.indexes()], [0, 2, 2 ** 24 - 1]);
+  assert.deepEqual(
+    [0, 1, 2].map((nth) => records.place(nth) / chunkRecord.size),
+    [1, 2, 3],
+  );
+  assert.equal(records.get(1), undefined);
+  assert.equal(records.get(2 ** 24 - 2), undefined);
+  assert.ok(records.get(2));
 });
