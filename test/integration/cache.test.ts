@@ -155,7 +155,7 @@ const cachedBytes = ({ devices }: MountStatus) => devices.reduce((sum, { bytes }
 
 /** The status of the mount once its prefetch is in `state`. */
 async function whenPrefetch(state: FillStatus['state']): Promise<MountStatus> {
-  for (const end = Date.now() + 30_000; ; await sleep(50)) {
+  for (const end = Date.now() + 60_000; ; await sleep(50)) {
     const status = await naiad.status(mountpoint);
     if (status.prefetch?.state === state) return status;
     assert.ok(Date.now() < end, `${status.prefetch?.state}: ${status.prefetch?.why}`);

@@ -7,7 +7,6 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, type ProcessIdentity, startTimeOf } from '../../src/base/process-identity.ts';
 import { chooseDriver } from '../../src/mount/drivers.ts';
 import { type ApiCall, callDaemon, type MountStatus } from '../../src/mount/mount-api.ts';
@@ -17,9 +16,7 @@ import { mountpointsBelow, NAIAD, type NaiadHome, naiadHome, startNaiad, TEST_DR
 import { addon, every, fuse, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
-import { until as untilHolds } from '../support/until.ts';
-
-const until = (what: string, holds: () => boolean | Promise<boolean>) => untilHolds(what, holds, { withinSec: 10 });
+import { until } from '../support/until.ts';
 
 const needs = every(root(), fuse(), addon(), fixture('features'));
 
@@ -312,11 +309,8 @@ test('mount: a damaged chunk is EIO, told by status, and right again once the bl
     assert.match(counters.lastError ?? '', /^CHUNK_(DIGEST_MISMATCH|INVALID): /);
     writeFileSync(blob, whole);
     // A chunk that came wrong twice is left alone for a moment.
-    let failed = '?';
-    for (const end = Date.now() + 20_000; failed !== '' && Date.now() < end; await sleep(500)) {
-      failed = (await runTool('bash', readAll)).stdout;
-    }
-    assert.equal(failed, '');
+    const isRight = async () => (await runTool('bash', readAll)).stdout === '';
+    await until('it is right again', isRight, { everyMs: 500 });
   } finally {
     await home.run(['umount', '--all']);
   }

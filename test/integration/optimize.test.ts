@@ -5,7 +5,6 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { MiB } from '../../src/base/units.ts';
 import { startBadRegistry } from '../support/bad-registry.ts';
 import { DRIVERS, driver } from '../support/drivers.ts';
@@ -16,6 +15,7 @@ import { makeShellImage, shellImage } from '../support/shell-image.ts';
 import { smallImage, writeSmallLayout } from '../support/small-image.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { assertSameTree, readTree } from '../support/tree.ts';
+import { until } from '../support/until.ts';
 
 interface Optimized {
   readonly manifest: string;
@@ -152,11 +152,9 @@ for (const { name } of DRIVERS) {
       const own = devices.find(({ blobId }) => blobId === hot.blobId);
       const marks = mount.why.find((line) => /of \d devices are not complete/.test(line));
       const released = name !== 'erofs' || marks?.includes('2 of 3 devices');
-      return own?.bytes === LARGE.hot.length && prefetch?.state === 'watching' && released;
+      return own?.bytes === LARGE.hot.length && prefetch?.state === 'watching' && released === true;
     };
-    for (const end = Date.now() + 20_000; !(await isComplete()); await sleep(50)) {
-      assert.ok(Date.now() < end, JSON.stringify(await home.status(mountpoint)));
-    }
+    await until('the hot blob is complete', isComplete);
     assert.deepEqual(await readFile(join(mountpoint, 'cold')), LARGE.cold);
     assert.ok(registry.served.length > 1);
   });

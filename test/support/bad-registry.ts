@@ -3,10 +3,10 @@
 import { once } from 'node:events';
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './servers.ts';
 
 export interface RegistryRequest {
   readonly kind: 'ping' | 'manifest' | 'blob' | 'signed';
@@ -84,9 +84,9 @@ class Registry implements BadRegistry {
     server.on('connection', () => {
       this.connections++;
     });
+    this.#port ||= await freePort(); // It is to be had again after `down`.
     server.listen(this.#port, '127.0.0.1');
     await once(server, 'listening');
-    this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
   }
 

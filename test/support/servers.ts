@@ -1,6 +1,6 @@
 // Real registries for tests, each on a random loopback port over storage of its own that goes away with it.
 import { execFileSync, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -71,6 +71,9 @@ export async function startDistribution(
   });
 }
 
+/** On a machine that is busy with other things. */
+const START_WAIT_MS = 60_000;
+
 /** Starts what `command` names, given a directory for its files and its address, and waits until it answers. */
 export async function startServer(
   { tls }: ServerOptions,
@@ -140,7 +143,7 @@ function tlsConfig(tls: ServerOptions['tls']): string {
 }
 
 async function waitUntilListens(port: number, gone: () => boolean): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + START_WAIT_MS;
   for (;;) {
     const socket = connect(port, '127.0.0.1');
     const connected = await once(socket, 'connect').then(
@@ -154,19 +157,28 @@ async function waitUntilListens(port: number, gone: () => boolean): Promise<void
   }
 }
 
-/** A port of 127.0.0.1 that was free a moment ago. */
+/** Below the ports that the kernel gives to connections: none of those may take one before it is listened on. */
+const PORTS = { first: 10_000, count: 20_000 };
+
+/** A port of 127.0.0.1 that nobody has: others choose theirs at random as well. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+  for (;;) {
+    const port = PORTS.first + randomInt(PORTS.count);
+    const server = createServer();
+    const listening = once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    server.listen(port, '127.0.0.1');
+    if (!(await listening)) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 async function waitUntilAnswers(url: string, gone: () => boolean): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + START_WAIT_MS;
   for (;;) {
     try {
       const { status } = await fetch(`${url}/v2/`);

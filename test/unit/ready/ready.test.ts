@@ -5,6 +5,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseReady, ReadyWaiter } from '../../../src/ready/ready.ts';
+import { freePort } from '../../support/servers.ts';
 
 const { signal } = new AbortController();
 
@@ -54,9 +55,9 @@ test('ready: the end counts with code 0 alone', async () => {
 });
 
 test('ready: a port counts once it accepts', async () => {
-  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  const port = await freePort();
+  const server = createServer((socket) => socket.destroy()).listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
   await new ReadyWaiter(parseReady(`tcp:${port}`)).until(signal);
   server.close();
   await once(server, 'close');
