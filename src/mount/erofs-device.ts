@@ -41,7 +41,7 @@ export class ErofsDevice {
     this.#blobIndex = blobIndex;
     this.name = name;
     this.#fs = fs;
-    this.#readAhead = new DeviceReadAhead(this.#cache.device.chunks, fs.bootstrap.chunkSize);
+    this.#readAhead = new DeviceReadAhead(fs.bootstrap.chunkSize);
   }
 
   get dataFd(): number {
