@@ -6,12 +6,12 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { type BadRegistry, startBadRegistry } from '../support/bad-registry.ts';
 import { patterned } from '../support/blobs.ts';
 import { type ChaosReport, chaos, type Victim } from '../support/chaos/chaos.ts';
 import { chooseSeed } from '../support/conformance/suite.ts';
-import { DRIVERS, driver } from '../support/drivers.ts';
+import { DRIVERS, type DriverTraits, driver } from '../support/drivers.ts';
 import { mountpointsBelow, naiadHome } from '../support/naiad.ts';
 import { addon, every, program, root } from '../support/requires.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -48,7 +48,12 @@ after(async () => {
   scratch[Symbol.dispose]();
 });
 
-for (const { name, resumes } of DRIVERS) {
+// Together while there are few: most of it is waiting. Many are told apart by how long they stall a reader.
+describe('drivers', { concurrency: KILLS <= KILLS_PER_ROUND }, () => {
+  for (const traits of DRIVERS) describe(traits.name, { concurrency: 1 }, () => suite(traits));
+});
+
+function suite({ name, resumes }: DriverTraits): void {
   const victims: readonly Victim[] = resumes ? ['daemon', 'keeper', 'upgrade'] : ['daemon'];
   for (const victim of victims) {
     test(`${name}: ${victim}, ${KILLS} times: no wrong byte${resumes ? ', no error' : ''}`, {
