@@ -30,11 +30,6 @@ export class EarlyBlobs implements Disposable {
     }
   }
 
-  /** True when something is on its way, and held until it is opened. */
-  get isComing(): boolean {
-    return this.#streams.size > 0;
-  }
-
   /** `reader` of a blob, which gives what is on its way already. */
   of(blobId: string, reader: BlobReader): BlobReader {
     return this.#streams.get(blobId)?.of(reader) ?? reader;

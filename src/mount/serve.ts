@@ -55,8 +55,6 @@ export interface MountContext {
   readonly bootstraps: Map<string, WeakRef<Bootstrap>>;
 }
 
-/** Opening what is on its way takes a few turns. */
-const EARLY_OPEN_MS = 1000;
 /** After a request to stop, processes in a mount that had to be taken from them get this long. */
 const DETACHED_WAIT_MS = 5000;
 
@@ -130,22 +128,17 @@ export class ServedMount {
     await this.#claim();
     await checkMountpoint(this.#record.mountpoint);
     const image = await this.#open(this.#request.image, signal);
-    // What is known to be wanted is on its way while the mount is made. To unpack what comes is work of the same thread, which a
-    // container would wait for; it can be done while that starts.
-    const early = this.#shared?.early;
-    if (!early?.isComing) this.#startFill();
+    this.#startFill(); // What is known to be wanted is on its way while the mount is made.
     await this.#planTarget(image);
     this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [...this.#record.why, why] });
     this.#driverMount = await driver.mount(this.fs, this.#record.target, this.#place());
     await this.#mountOnTop();
     throwIfAborted(signal);
     await this.#prepareHandover();
-    if (early?.isComing) this.#startFill();
+    this.#shared?.early[Symbol.dispose](); // What the fill did not open until here, others have fetched.
     this.#readyMs = monotonicMs();
     this.#mountedMs = performance.now() - this.#beganMs;
     this.#update({ ready: true });
-    // What the fill does not open soon, others have fetched.
-    setTimeout(() => early?.[Symbol.dispose](), EARLY_OPEN_MS).unref();
   }
 
   /**
