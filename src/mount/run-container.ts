@@ -62,7 +62,7 @@ export interface RunOutcome {
   readonly status: MountStatus;
 }
 
-/** Written beside the bundle, so that a later run can clean up after this one. */
+/** Written beside the bundle, so that the daemon can clean up after this one. */
 interface RunRecord {
   readonly process: ProcessIdentity;
   readonly runtime: string;
@@ -82,7 +82,6 @@ export async function runContainer(request: RunRequest, signal: AbortSignal): Pr
       throw new NaiadError('USAGE', `volume ${source} does not exist`, { hint: `mkdir ${source}` });
   }
   const state = stateRoot();
-  await cleanStaleRuns(state);
   const id = `naiad-${randomBytes(6).toString('hex')}`;
   const directory = createRunDir(state, id, { process: thisProcess(), runtime });
   const runtimeRoot = join(directory, 'runtime');
@@ -142,7 +141,10 @@ async function endAnyhow(mountpoint: string): Promise<void> {
   }
 }
 
-/** Ends what runs that were killed have left: container, mounts, bundle. */
+/**
+ * Ends what runs that were killed have left: container, mounts, bundle. The daemon's alone: of two at once, the runtime of one
+ * would make directories anew in what the other removes.
+ */
 export async function cleanStaleRuns(state: string): Promise<void> {
   for (const id of existsSync(runsDir(state)) ? readdirSync(runsDir(state)) : []) {
     const directory = runDir(state, id);
@@ -158,7 +160,7 @@ export async function cleanStaleRuns(state: string): Promise<void> {
       await endAnyhow(join(directory, 'rootfs'));
       removeTree(directory);
     } catch (error) {
-      if (!(error instanceof NaiadError)) throw error; // A later run tries again; this one is not held up by it.
+      if (!(error instanceof NaiadError)) throw error; // It is tried again; others are not held up by it.
     }
   }
 }

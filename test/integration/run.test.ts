@@ -208,13 +208,17 @@ test('run: a command that ignores being asked is killed the third time', { ...ne
   assertNothingLeft();
 });
 
-test('run: what a killed one left, the next one removes', { ...needs }, async () => {
+/** The daemon looks every two seconds. */
+const cleaned = () => until('a killed run is cleaned up', () => readdirSync(join(naiad.state, 'runs')).length === 0);
+
+test('run: what a killed one left, the daemon removes', { ...needs }, async () => {
   const { child, exited } = await startContainer('echo ready; sleep 1000');
   child.kill('SIGKILL');
   await exited;
   assert.notDeepEqual(mountpointsBelow(scratch.path), []);
   const { stdout } = await naiad.run(['run', image]);
   assert.equal(stdout, 'default\n');
+  await cleaned();
   assertNothingLeft();
 });
 
@@ -227,7 +231,7 @@ test('run: after a killed one its container gets errors and does not hang', { ..
   child.kill('SIGKILL');
   await exited;
   await containerEnded;
-  await naiad.run(['run', image]);
+  await cleaned();
   assertNothingLeft();
 });
 
