@@ -57,11 +57,6 @@ interface Plan {
   readonly leftOut: readonly string[];
 }
 
-/** True when the options ask for an index, not for one image. */
-export function wantsIndex({ allPlatforms, withOriginal }: IndexOptions): boolean {
-  return allPlatforms === true || withOriginal === true;
-}
-
 /** What decides the bytes of an index, as it says it. */
 export function indexFingerprint(options: IndexOptions): string {
   const words = [fingerprint(options)];

@@ -165,13 +165,21 @@ async function convertInto(
   const directory = join(target.spoolDir, 'converted');
   const beside = { transport: 'oci', directory, tag: 'converted' } as const;
   await using local = await openTarget(beside);
-  const { report, manifest: unordered } = await convert(input, local, options, hooks);
-  await local.commit(unordered, hooks.signal);
+  const { report, manifest } = await convert(input, local, options, hooks);
+  await local.commit(manifest, hooks.signal);
   const { platform } = options;
   await using image = await openConvertedImage(beside, { signal: hooks.signal, platform });
   const fileOf = (digest: string) => join(directory, 'blobs', 'sha256', digestHex(digest));
   const optimized = await optimize(image, trace, target, { fileOf, name: target.name }, hooks);
-  const { manifest, reusedSize, bootstrapSize, bootstrapStoredSize } = optimized;
+  const { reusedSize, bootstrapSize, bootstrapStoredSize } = optimized;
   const targetSize = optimized.keptSize + optimized.hot.size + bootstrapStoredSize;
-  return { ...report, manifest, reusedSize, bootstrapSize, bootstrapStoredSize, targetSize, optimized };
+  return {
+    ...report,
+    manifest: optimized.manifest,
+    reusedSize,
+    bootstrapSize,
+    bootstrapStoredSize,
+    targetSize,
+    optimized,
+  };
 }
