@@ -57,6 +57,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'cat', summary: 'Print a file of a converted image', load: () => import('./commands/cat.ts') },
   { name: 'check', summary: 'Check every invariant of a converted image', load: () => import('./commands/check.ts') },
   {
+    name: 'diff',
+    summary: 'Compare two converted images: names, contents, bytes to fetch',
+    load: () => import('./commands/diff.ts'),
+  },
+  {
     name: 'unpack',
     summary: 'Write a converted image out to a directory',
     load: () => import('./commands/unpack.ts'),

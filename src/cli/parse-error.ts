@@ -60,7 +60,8 @@ function unknownArgument(names: readonly string[], { argv, parser }: Complaint, 
 /** The first option that there is none of: yargs looks for them only once there are words enough. */
 function unknownOption({ argv, parser }: Complaint): string | undefined {
   const known = new Set(optionNames(parser));
-  const options = argv.flatMap((word) => /^--([^=]+)/.exec(word)?.[1] ?? []);
+  // Of `-lR` the first letter.
+  const options = argv.flatMap((word) => /^--([^=]+)|^-([A-Za-z])/.exec(word)?.slice(1) ?? []).filter(Boolean);
   return options.find((name) => !known.has(name) && !known.has(name.replace(/^no-/, '')));
 }
 

@@ -43,10 +43,10 @@ export async function parseCommandLine(argv: readonly string[]): Promise<Invocat
 
 /** What `--json` and its like say, for a line that could not be parsed as a whole. */
 export function guessOutput(argv: readonly string[]): OutputOptions {
-  return { json: argv.includes('--json'), quiet: argv.includes('--quiet'), logLevel: 'info' };
+  return { json: argv.includes('--json'), quiet: argv.includes('--quiet') || argv.includes('-q'), logLevel: 'info' };
 }
 
-const GLOBAL_OPTIONS = new Set(['--json', '--quiet', '--log-level', '--help', '-h', '--version']);
+const GLOBAL_OPTIONS = new Set(['--json', '--quiet', '-q', '--log-level', '--help', '-h', '--version']);
 
 /** The one or two words that name the command, and all the others in their order. `help X` reads as `X --help`. */
 function takeCommandWords(argv: readonly string[]): { words: string[]; rest: string[] } {
@@ -182,7 +182,7 @@ const PARSER_CONFIGURATION = {
 function withGlobalOptions(parser: Argv) {
   return parser
     .option('json', { type: 'boolean', describe: 'Print the result, and errors, as JSON' })
-    .option('quiet', { type: 'boolean', describe: 'No progress, no notes' })
+    .option('quiet', { alias: 'q', type: 'boolean', describe: 'No progress, no notes' })
     .option('log-level', { choices: LOG_LEVELS, default: 'info', describe: 'How much to say on stderr' })
     .version(false)
     .help()

@@ -116,3 +116,9 @@ test('parser: a list of arguments is a list, of one as well', async () => {
   assert.deepEqual((await parsed('cache', 'verify', 'a', '--repair', 'b')).blob, ['a', 'b']);
   assert.deepEqual((await parsed('trace', 'merge', '-o', 'x', 'a', 'b')).traces, ['a', 'b']);
 });
+
+for (const line of ['convert -x source', 'ls -x', 'run --tpyo']) {
+  test(`parser: naiad ${line}: the option is what is wrong, not the argument that it seems to have taken`, async () => {
+    await assert.rejects(parseCommandLine(line.split(' ')), { code: 'USAGE', message: /^unknown option --?[xt]/ });
+  });
+}
