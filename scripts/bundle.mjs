@@ -46,6 +46,14 @@ const loadedForHelp = {
   },
 };
 
+/** What undici loads when a body is a form or a blob, which none of ours is: all of `fetch`, a third of a megabyte. */
+const loadedForForms = {
+  name: 'loaded-for-forms',
+  setup({ onResolve }) {
+    onResolve({ filter: /web\/fetch\/body\.js$/ }, () => ({ path: 'undici/lib/web/fetch/body.js', external: true }));
+  },
+};
+
 for (const program of PROGRAMS) {
   await build({
     absWorkingDir: ROOT,
@@ -59,7 +67,7 @@ for (const program of PROGRAMS) {
     target: 'node20',
     legalComments: 'inline',
     define: { 'import.meta.url': 'ownUrl' },
-    plugins: [modulesStayWhereTheyAre, loadedForHelp],
+    plugins: [modulesStayWhereTheyAre, loadedForHelp, loadedForForms],
     banner: {
       js: `import { createRequire as requireOf } from 'node:module'; const bundleUrl = import.meta.url, require = requireOf(bundleUrl);`,
     },
