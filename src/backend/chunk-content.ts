@@ -5,9 +5,9 @@ import { decompress, digestOf } from '../codec/codec.ts';
 import type { Device } from '../image/device.ts';
 import type { FetchUnit } from './fetch-plan.ts';
 
-/** The bytes of a stored unit once decompressed. @throws NaiadError CHUNK_INVALID. */
-export function unpackUnit(device: Device, unit: FetchUnit, stored: Uint8Array): Uint8Array {
-  return unit.compressed ? decompress(device.compressor, stored, unit.uncompressedSize) : stored;
+/** The bytes of a stored unit once decompressed, into `room` as `decompress` does. @throws NaiadError CHUNK_INVALID. */
+export function unpackUnit(device: Device, unit: FetchUnit, stored: Uint8Array, room?: Uint8Array): Uint8Array {
+  return unit.compressed ? decompress(device.compressor, stored, unit.uncompressedSize, room) : stored;
 }
 
 /**

@@ -10,28 +10,16 @@ import { deadlineFailure, type FetchRequest, FetchScheduler, type FetchTarget } 
 import { short } from '../base/bytes.ts';
 import { abortReason, deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
+import { giveBack, SLAB_SIZE_MAX, takeSlab } from '../base/slabs.ts';
 import { systemError } from '../base/system-error.ts';
 import { bitmapOffset } from '../format/cache/chunk-map.ts';
 import type { Device } from '../image/device.ts';
+import { type CacheCounters, newCacheCounters } from './cache-counters.ts';
 import { type BlobFiles, CACHE_HINT, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
 import type { ChunkMapFile } from './chunk-map-file.ts';
 import { isVerifiable } from './claims.ts';
 import { Quarantine } from './quarantine.ts';
 import type { Space } from './space.ts';
-
-/** What a cache did since it was opened. Several caches may share one. */
-export interface CacheCounters {
-  /** Chunks that a reader had to wait for, for whatever reason. */
-  misses: number;
-  /** Chunks fetched and published, and their uncompressed bytes. */
-  fetchedChunks: number;
-  fetchedChunkBytes: number;
-  /** Chunks of an earlier boot that still had their digest. */
-  reverifiedChunks: number;
-  /** Chunks that arrived wrong, each time they did; and how often one was left alone because of that. */
-  badChunks: number;
-  quarantines: number;
-}
 
 export interface EnsureOptions {
   /** Ends the waiting, not the load, which others may share. */
@@ -49,10 +37,6 @@ export interface PrefetchOptions extends Pick<FetchRequest, 'priority' | 'stream
 }
 
 type LoadOptions = FetchRequest & Pick<EnsureOptions, 'signal'>;
-
-export function newCacheCounters(): CacheCounters {
-  return { misses: 0, fetchedChunks: 0, fetchedChunkBytes: 0, reverifiedChunks: 0, badChunks: 0, quarantines: 0 };
-}
 
 export interface ChunkCacheOptions {
   readonly device: Device;
@@ -403,11 +387,20 @@ export class ChunkCache implements AsyncDisposable {
 
   /** Verifies and publishes the chunks of a unit. @throws NaiadError of the first that is wrong, after the others */
   async #publishUnit(unit: FetchUnit, stored: Uint8Array): Promise<void> {
+    const room = unit.uncompressedSize > SLAB_SIZE_MAX ? undefined : takeSlab(unit.uncompressedSize);
+    try {
+      await this.#publishChunks(unit, stored, room);
+    } finally {
+      if (room) giveBack(room.buffer);
+    }
+  }
+
+  async #publishChunks(unit: FetchUnit, stored: Uint8Array, room: Uint8Array | undefined): Promise<void> {
     let whole: Uint8Array | undefined;
     let wrong: NaiadError | undefined;
     for (const index of unit.chunks) {
       try {
-        whole ??= unpackUnit(this.device, unit, stored);
+        whole ??= unpackUnit(this.device, unit, stored, room);
         const chunk = chunkOf(this.device, index, whole);
         await this.#publish(index, chunk);
         this.#quarantine.release(index);

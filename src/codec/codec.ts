@@ -63,13 +63,13 @@ export function createCompressorInto(
 export const ZSTD_LEVEL_DEFAULT = 3;
 
 /**
- * Decompresses `stored` to exactly `size` bytes.
+ * Decompresses `stored` to exactly `size` bytes: those of `room`, where it is given and the codec can, else of memory of their own.
  * @throws NaiadError CHUNK_INVALID when it does not decompress, or to another size.
  */
-export function decompress(name: CompressorName, stored: Uint8Array, size: number): Uint8Array {
+export function decompress(name: CompressorName, stored: Uint8Array, size: number, room?: Uint8Array): Uint8Array {
   let bytes: Uint8Array;
   try {
-    bytes = decompressUnchecked(name, stored, size);
+    bytes = decompressUnchecked(name, stored, size, room);
   } catch (error) {
     throw new NaiadError(
       'CHUNK_INVALID',
@@ -87,7 +87,12 @@ export function decompress(name: CompressorName, stored: Uint8Array, size: numbe
 
 let zstd: InstanceType<ReturnType<typeof zstdBinding>['DCtx']> | undefined;
 
-function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: number): Uint8Array {
+function decompressUnchecked(
+  name: CompressorName,
+  stored: Uint8Array,
+  size: number,
+  room: Uint8Array | undefined,
+): Uint8Array {
   switch (name) {
     case 'none':
       return stored;
@@ -102,7 +107,7 @@ function decompressUnchecked(name: CompressorName, stored: Uint8Array, size: num
     case 'zstd': {
       // Into memory of the right size: what would be larger is an error, and is never allocated.
       zstd ??= new (zstdBinding().DCtx)();
-      const bytes = new Uint8Array(size);
+      const bytes = room?.subarray(0, size) ?? new Uint8Array(size);
       return bytes.subarray(0, zstd.decompress(bytes, stored));
     }
   }

@@ -1,12 +1,12 @@
 // One connection that ranges of blobs come over, one after the other. What comes is read by the kernel into the memory that it is
 // handed on in: nothing is copied but the beginning that came along with the head.
 import type { Socket } from 'node:net';
+import { takeSlab } from '../base/slabs.ts';
 import { KiB } from '../base/units.ts';
 import { asError, type HttpRequest, type HttpResponse } from './exchange.ts';
 import { buildConnector, errors } from './http-client.ts';
 import { ReceivedBody } from './received-body.ts';
 import { ChunkedBody, parseResponseHead, type ResponseHead } from './response-head.ts';
-import { takeSlab } from './slabs.ts';
 
 export type ConnectOptions = NonNullable<Parameters<typeof buildConnector>[0]>;
 

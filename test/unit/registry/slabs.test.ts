@@ -1,9 +1,10 @@
 // Memory of bodies: whose it is, and when it is used again.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { SLAB_SIZE_MAX, takeSlab } from '../../../src/base/slabs.ts';
 import { KiB, MiB } from '../../../src/base/units.ts';
 import { ReceivedBody } from '../../../src/registry/received-body.ts';
-import { SLAB_SIZE_MAX, SlabReader, takeSlab } from '../../../src/registry/slabs.ts';
+import { SlabReader } from '../../../src/registry/slabs.ts';
 
 const idle = { pause() {}, resume() {}, abort() {} };
 
