@@ -187,3 +187,8 @@ export const TRACE_TOUCHES_MAX = 250_000;
 export const TRACE_RUNS_MAX = 1_000_000;
 /** A start that takes longer than a week is none. */
 export const TRACE_TIME_MAX_MS = 7 * 86_400_000;
+
+/** One line of the record of a layer in a build cache: a file of half a million chunks. A layer with a longer one has no record. */
+export const LAYER_RECORD_LINE_SIZE_MAX = 4 * MiB;
+/** Records in a build cache; those used last are kept. */
+export const LAYER_RECORDS_MAX = 200;

@@ -25,11 +25,11 @@ import { formatPlatform } from '../format/oci/platform.ts';
 import { copyContents } from '../transport/copy.ts';
 import { readConfig, resolveImage } from '../transport/resolve.ts';
 import type { ImageSource, ImageTarget } from '../transport/transport.ts';
-import { type ConvertHooks, type ConvertReport, convert } from './convert.ts';
+import { type ConvertHooks, type ConvertOptions, type ConvertReport, convert } from './convert.ts';
 import { imageInput, referenceOf } from './inputs.ts';
 import { BUILDER, type BuildOptions, fingerprint } from './options.ts';
 
-export interface IndexOptions extends BuildOptions {
+export interface IndexOptions extends BuildOptions, Pick<ConvertOptions, 'cache'> {
   /** `os/architecture[/variant]`: the one image that is converted, where not all are. */
   readonly platform?: string | undefined;
   /** Every image for Linux of an index. */

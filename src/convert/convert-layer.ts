@@ -4,12 +4,14 @@ import { NaiadError } from '../base/errors.ts';
 import { decompressStream } from '../codec/stream.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
 import type { FileTree, NodeId } from '../image/file-tree.ts';
-import type { LayerEntry } from '../image/layer-entry.ts';
+import type { FileEntry, LayerEntry } from '../image/layer-entry.ts';
+import type { ChunkRef } from '../image/tree.ts';
 import { createStreamHash } from '../native/stream-hash.ts';
 import { readLayerTar } from '../tar/read-layer.ts';
 import type { OnSkipped } from '../tar/xattrs.ts';
 import { LayerBlob, type LayerBlobOptions } from './layer-blob.ts';
 import { LayerBuilder } from './layer-builder.ts';
+import type { LayerRecorder } from './layer-recorder.ts';
 
 export interface ConvertedLayer {
   /** What the layer has and removes, see FileTree. */
@@ -27,6 +29,8 @@ export interface ConvertedLayer {
 export interface LayerOptions extends LayerBlobOptions {
   /** Where the nodes of the layer are made. */
   readonly tree: FileTree;
+  /** Told of every entry and of its chunks. */
+  readonly recorder?: LayerRecorder | undefined;
 }
 
 /** Converts a stream of entries. The blob is at `options.path`, empty when there is none. */
@@ -36,8 +40,16 @@ export async function convertEntries(
 ): Promise<ConvertedLayer> {
   await using blob = await LayerBlob.create(options);
   const builder = new LayerBuilder(options);
-  const chunksOf = (file: { size: number; body: AsyncIterable<Uint8Array> }) => blob.addFile(file.size, file.body);
-  for await (const entry of entries) await builder.add(entry, chunksOf);
+  let chunks: readonly ChunkRef[] = [];
+  const chunksOf = async (file: FileEntry) => {
+    chunks = await blob.addFile(file.size, file.body);
+    return chunks;
+  };
+  for await (const entry of entries) {
+    chunks = [];
+    await builder.add(entry, chunksOf);
+    await options.recorder?.add(entry, chunks);
+  }
   const info = await blob.finish();
   const { root, files, entries: names } = builder;
   return { root, blob: info, files, entries: names, chunks: blob.chunksSeen, bytes: blob.bytesSeen };

@@ -10,7 +10,8 @@ import { formatPlace, locate } from '../transport/locate.ts';
 import { type OpenOptions, openSource, openTarget } from '../transport/open.ts';
 import { resolveImage } from '../transport/resolve.ts';
 import type { ImageTarget } from '../transport/transport.ts';
-import { type ConvertHooks, type ConvertInput, type ConvertReport, convert } from './convert.ts';
+import { BuildCache } from './build-cache.ts';
+import { type ConvertHooks, type ConvertInput, type ConvertOptions, type ConvertReport, convert } from './convert.ts';
 import { convertIndex, type IndexOptions, type IndexReport, indexFingerprint, sourceDigest } from './convert-index.ts';
 import { directoryInput, imageInput } from './inputs.ts';
 import { type OptimizeReport, optimize } from './optimize.ts';
@@ -23,6 +24,8 @@ export interface ReferenceOptions extends BuildOptions {
   readonly registry?: OpenOptions['registry'];
   /** How that of the target is, when otherwise. */
   readonly targetRegistry?: OpenOptions['registry'];
+  /** Where to look for layers that were converted before, and to keep those of this conversion: a registry or layout. */
+  readonly buildCache?: string | undefined;
   /** Optimizes the converted image for it at once. */
   readonly trace?: Trace | undefined;
 }
@@ -55,6 +58,7 @@ export async function convertReference(
   const { place, opening, targetOpening } = between(from, to, options, signal);
   if (formatPlace(place) === formatPlace(locate(to))) throw sameName(from);
   if (place.transport === 'dir') {
+    if (options.buildCache !== undefined) throw noLayers(from);
     const input = directoryInput(place.root, platform);
     await using target = await openTarget(to, targetOpening);
     const report = await convertInto(target, input, options, hooks);
@@ -63,8 +67,10 @@ export async function convertReference(
   await using source = await openSource(place, opening);
   const image = await resolveImage(source, { platform, converted: 'skip', signal });
   const input = await imageInput(source, image, signal);
+  await using cache = await openCache(options, targetOpening, hooks);
   await using target = await openTarget(to, targetOpening);
-  const report = await convertInto(target, input, options, hooks);
+  const report = await convertInto(target, input, { ...options, cache }, hooks);
+  await cache?.save();
   return { source: source.name, target: target.name, ...report };
 }
 
@@ -91,8 +97,20 @@ export async function convertIndexReference(
   if (!options.withOriginal && formatPlace(place) === formatPlace(locate(to))) throw sameName(from);
   await using source = await openSource(place, opening);
   await source.rootManifest(hooks.signal);
+  await using cache = await openCache(options, targetOpening, hooks);
   await using target = await openTarget(to, targetOpening);
-  return { source: source.name, target: target.name, ...(await convertIndex(source, target, options, hooks)) };
+  const report = await convertIndex(source, target, { ...options, cache }, hooks);
+  await cache?.save();
+  return { source: source.name, target: target.name, ...report };
+}
+
+/** In the registry of the target, or beside it. */
+async function openCache(
+  { buildCache }: ReferenceOptions,
+  opening: OpenOptions,
+  { onTrouble = () => undefined }: ConvertHooks,
+): Promise<BuildCache | undefined> {
+  return buildCache === undefined ? undefined : await BuildCache.open(buildCache, { ...opening, onTrouble });
 }
 
 /**
@@ -143,6 +161,10 @@ function between(from: string, to: string, options: ReferenceOptions, signal: Ab
   };
 }
 
+function noLayers(from: string): NaiadError {
+  return new NaiadError('USAGE', `${from}: a root directory has no layers that a build cache could know`);
+}
+
 function sameName(name: string): NaiadError {
   return new NaiadError('USAGE', `${name} is source and target`, {
     hint: 'Give the converted image another name, the original would be lost; or keep both with --with-original.',
@@ -153,7 +175,7 @@ function sameName(name: string): NaiadError {
 async function convertInto(
   target: ImageTarget,
   input: ConvertInput,
-  options: ReferenceOptions,
+  options: ReferenceOptions & Pick<ConvertOptions, 'cache'>,
   hooks: ConvertHooks,
 ): Promise<ConvertReport & { readonly optimized?: OptimizeReport }> {
   const { trace } = options;

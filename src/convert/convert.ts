@@ -16,6 +16,7 @@ import { IMPLIED_DIRECTORY } from '../image/tree.ts';
 import { TreeMemory } from '../image/tree-memory.ts';
 import type { Skipped } from '../tar/xattrs.ts';
 import type { ImageTarget } from '../transport/transport.ts';
+import type { BuildCache } from './build-cache.ts';
 import type { ConvertedLayer, LayerOptions } from './convert-layer.ts';
 import { watchHeap } from './engine.ts';
 import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
@@ -25,10 +26,12 @@ import { measureUsage, type Usage } from './usage.ts';
 
 /** One layer of the source, not read yet. */
 export interface LayerInput {
+  /** Names its content, as stored and as a tar; undefined where that is not known before it is read. */
+  readonly id?: string;
   /** Bytes as stored: the unit of progress. Undefined where they are not known before. */
   readonly size: number | undefined;
   /** Called once. */
-  convert(context: LayerContext): Promise<ConvertedLayer & { readonly tarSize: number }>;
+  convert(context: LayerContext): Promise<Converted>;
 }
 
 export interface LayerContext {
@@ -50,6 +53,8 @@ export interface ConvertInput {
 
 export interface ConvertHooks {
   readonly signal: AbortSignal;
+  /** Told of what a conversion goes on without. */
+  readonly onTrouble?: ((message: string) => void) | undefined;
   readonly onProgress?:
     | ((state: { readonly done: number; readonly total?: number; readonly text: string }) => void)
     | undefined;
@@ -66,12 +71,16 @@ export interface LayerReport {
   /** Undefined for a layer without file data, or none that the image still shows. */
   readonly blobId: string | undefined;
   readonly blobSize: number;
+  /** True when it was taken over from a build cache. */
+  readonly cached: boolean;
 }
 
 /** What is particular to one of several images of an index. */
 export interface ConvertOptions extends BuildOptions {
   /** Where unfinished files go, for this conversion alone; the target's own place for them when left out. */
   readonly spoolDir?: string | undefined;
+  /** Where layers are looked for that were converted before. */
+  readonly cache?: BuildCache | undefined;
   /** The usual one of an image's config when left out. */
   readonly configMediaType?: string | undefined;
 }
@@ -123,7 +132,11 @@ export async function convert(
   return { report: { ...report, seconds, usage: await finishUsage(run.meter) }, manifest };
 }
 
-type Converted = ConvertedLayer & { readonly tarSize: number };
+export interface Converted extends ConvertedLayer {
+  readonly tarSize: number;
+  /** True when it was taken over from a build cache: the target has its blob. */
+  readonly cached?: boolean;
+}
 
 interface RunOptions extends ConvertOptions {
   readonly spoolDir: string;
@@ -172,12 +185,16 @@ class Run {
         layers.entries(),
         { inFlightMax: this.#options.jobs, signal: this.#signal },
         async ([index, layer], signal) => {
-          const result = await layer.convert({
+          const context: LayerContext = {
             into: this.#layerOptions(index, pool),
             signal,
             onSkipped: (what) => this.#skipped.set(what, (this.#skipped.get(what) ?? 0) + 1),
             onRead: (bytes) => this.#countRead(index, bytes),
-          });
+          };
+          const { cache } = this.#options;
+          const result = await (cache
+            ? cache.convert(layer, this.#target, this.#options, context)
+            : layer.convert(context));
           converted[index] = result;
           entries += result.entries;
           if (entries > TREE_ENTRIES_MAX) {
@@ -187,7 +204,7 @@ class Run {
             layOver(this.#tree, this.#root, next.root);
             laidOver++;
           }
-          if (result.blob && this.#pushesEarly) this.#push(index, result.blob);
+          if (this.#pushesEarly) this.#push(index, result);
         },
       );
     } catch (error) {
@@ -211,7 +228,7 @@ class Run {
       const bootstrap = planBootstrap({ tree, root, blobs, compressor, digester, prefetch });
       const used = new Set(bootstrap.blobs);
       if (!this.#pushesEarly) {
-        for (const [index, blob] of blobs.entries()) if (blob && used.has(blob)) this.#push(index, blob);
+        for (const [index, layer] of layers.entries()) if (layer.blob && used.has(layer.blob)) this.#push(index, layer);
       }
       const layerPath = join(this.#options.spoolDir, 'bootstrap-layer');
       const layer = await writeBootstrapLayer(bootstrap, layerPath, this.#signal);
@@ -264,12 +281,13 @@ class Run {
     return join(this.#options.spoolDir, `layer-${index}`);
   }
 
-  #push(index: number, blob: BlobInfo): void {
+  #push(index: number, { blob, cached }: Converted): void {
+    if (!blob) return;
     const descriptor = blobDescriptor(blob);
     const push = async () => {
       using _lane = await this.#pushLanes.acquire();
       throwIfAborted(this.#signal);
-      if (await this.#target.hasBlob(descriptor, this.#signal)) this.#reusedSize += descriptor.size;
+      if (cached || (await this.#target.hasBlob(descriptor, this.#signal))) this.#reusedSize += descriptor.size;
       else await this.#target.putBlob({ path: this.#blobPath(index), descriptor }, { signal: this.#signal });
     };
     const pushed = push();
@@ -312,7 +330,7 @@ class Run {
     },
   ): RunReport {
     const { bootstrap, layer } = made;
-    const reports = layers.map(({ blob, tarSize, files, chunks }, index): LayerReport => {
+    const reports = layers.map(({ blob, tarSize, files, chunks, cached = false }, index): LayerReport => {
       const used = blob && made.used.has(blob) ? blob : undefined;
       return {
         storedSize: this.#storedSizes[index] as number,
@@ -322,6 +340,7 @@ class Run {
         chunksStored: used?.chunks.count ?? 0,
         blobId: used?.blobId,
         blobSize: used?.compressedSize ?? 0,
+        cached,
       };
     });
     return {

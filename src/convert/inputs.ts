@@ -55,6 +55,7 @@ function checkLayer(layer: Descriptor, name: string): void {
 
 function imageLayer(source: ImageSource, layer: Descriptor, diffId: string): LayerInput {
   return {
+    id: `${layer.digest} ${diffId}`,
     size: layer.size,
     async convert({ into, signal, onSkipped, onRead }) {
       const stored = counted(await source.openBlob(layer, signal), onRead);

@@ -38,7 +38,7 @@ export class LayerBuilder {
   }
 
   /** Adds one entry; `chunksOf` is asked for the chunks of a file that will be kept. */
-  async add(entry: LayerEntry, chunksOf: (file: FileEntry) => Promise<ChunkRef[]>): Promise<void> {
+  async add(entry: LayerEntry, chunksOf: (file: FileEntry) => Promise<readonly ChunkRef[]>): Promise<void> {
     const name = entry.path.at(-1);
     const tree = this.#tree;
     if (name === undefined) {

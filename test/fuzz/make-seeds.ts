@@ -99,6 +99,34 @@ setfattr -n user.a -v 1 d/f && head -c 9000 /dev/zero | tr '\\0' 'x' > d/e/i && 
 mkdir -p "$(printf 'p%.0s' {1..90})/$(printf 'q%.0s' {1..90})" && : > "$(printf 'p%.0s' {1..90})/$(printf 'q%.0s' {1..90})/$(printf 'r%.0s' {1..120})"
 find . -exec touch -h -d '2020-01-01 00:00:00.5 UTC' {} +`;
 
+/** A layer with an entry of every kind, as a build cache knows it. */
+function layerRecord(): void {
+  const sizes = { compressedSize: 5000, ciOffset: 2000, ciCompressedSize: 48, ciUncompressedSize: 48, tocSize: 1024 };
+  const blob = { blobId: 'ab'.repeat(32), compressor: 'zstd', digester: 'blake3', ciCompressor: 'none', features: 0 };
+  const counts = { entries: 7, tarSize: 20480, chunks: 3, bytes: 6000 };
+  const chunk = { digest: Buffer.alloc(32, 7).toString('base64'), size: 4096, stored: 1000, crc32: 9 };
+  const attributes = { uid: 0, gid: 0, mtimeSec: 1_600_000_000, mtimeNsec: 5 };
+  const at = (kind: string, path: string, mode: number) => ({ kind, path, mode, ...attributes });
+  const lines = [
+    {
+      format: 'naiad-layer',
+      version: 1,
+      ...counts,
+      blob: { ...blob, ...sizes, chunkCount: 2, tocDigest: 'cd'.repeat(32) },
+    },
+    chunk,
+    { ...chunk, digest: Buffer.alloc(32, 8).toString('base64'), size: 904, stored: 904 },
+    at('directory', 'd', 0o040755),
+    { ...at('file', 'd/f\xfe', 0o104755), xattrs: [['user.a', '\xff']], size: 5000, chunks: [0, 1] },
+    { ...at('file', 'd/.wh.gone', 0o100644), size: 0, chunks: [] },
+    { kind: 'link', path: 'l', target: 'd/f\xfe' },
+    { ...at('symlink', 's', 0o120777), target: 'd' },
+    { ...at('special', 's/c', 0o020600), rdev: 259 },
+    { ...at('file', 'g', 0o100600), size: 904, chunks: [1] },
+  ];
+  put('layer-record', 'everything', Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join('')));
+}
+
 async function layers(): Promise<void> {
   const stage = join(SCRATCH, 'stage');
   mkdirSync(stage);
@@ -318,6 +346,7 @@ try {
   }
   put('bootstrap', 'small', ours('none', 'sha256', 1).bootstrap);
   await layers();
+  layerRecord();
   streams();
   documents();
   traces();

@@ -82,6 +82,10 @@ export const command = defineCommand({
   examples: [
     ['naiad convert python:3 localhost:5000/python:3-naiad', 'from Docker Hub into a registry of one’s own'],
     ['naiad convert oci:./app oci:./app:naiad', 'inside an OCI layout'],
+    [
+      'naiad convert --build-cache reg.example/app:cache app:2 reg.example/app:2',
+      'layers that the last version had are not converted again',
+    ],
     ['naiad convert --all-platforms --with-original app:2 app:2', 'one tag for nodes with and without naiad'],
     [
       'naiad convert --trace app.trace app:2 reg.example/app:2-fast',
@@ -110,6 +114,11 @@ export const command = defineCommand({
             type: 'boolean',
             describe: 'Into an index that names the original as well, for nodes without naiad',
           })
+          .option('build-cache', {
+            type: 'string',
+            requiresArg: true,
+            describe: 'Layers converted before are looked for there, and kept: a reference or oci:DIR:TAG',
+          })
           .option('force', { type: 'boolean', describe: 'Also what the target has of the same source and options' })
           .conflicts('all-platforms', 'platform'),
       ),
@@ -127,6 +136,7 @@ export const command = defineCommand({
       trace,
       allPlatforms: args['all-platforms'],
       withOriginal: args['with-original'],
+      buildCache: args['build-cache'],
       registry: { ...source, ...knownHosts() },
       targetRegistry: { ...target, ...knownHosts() },
     };
@@ -160,7 +170,11 @@ type Hooks = Parameters<typeof convertReference>[3];
 
 async function withProgress<T>(io: Io, source: string, work: (hooks: Hooks) => Promise<T>): Promise<T> {
   using progress = io.progress(`converting ${source}`);
-  return await work({ signal: io.signal, onProgress: (state) => progress.update(state) });
+  return await work({
+    signal: io.signal,
+    onProgress: (state) => progress.update(state),
+    onTrouble: (message) => io.warn(message),
+  });
 }
 
 function warnOfSkipped({ skipped }: ConvertReport, io: Io): void {
@@ -193,12 +207,14 @@ function convertText(report: ConvertReport): string[] {
     String(report.layers.reduce((sum, { chunksStored }) => sum + chunksStored, 0)),
     '',
   ]);
+  const cached = report.layers.filter((layer) => layer.cached).length;
   const rate = formatSize(report.tarSize / report.seconds);
   return [
     ...table(['layer', 'files', 'tar', 'stored', 'blob', 'chunks', 'kept', 'blob id'], rows),
     '',
     `bootstrap ${formatSize(report.bootstrapSize)}, ${formatSize(report.bootstrapStoredSize)} stored, ${report.inodes} inodes`,
+    ...(cached > 0 ? [`${cached} of ${report.layers.length} layers were converted before`] : []),
     ...(report.reusedSize > 0 ? [`${formatSize(report.reusedSize)} were in the target already`] : []),
-    `${report.seconds.toFixed(2)} s, ${rate} of tar a second`,
+    `${report.seconds.toFixed(2)} s${cached > 0 ? '' : `, ${rate} of tar a second`}`,
   ];
 }

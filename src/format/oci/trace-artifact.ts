@@ -1,6 +1,7 @@
 // Traces beside an image: artifacts that have its manifest as their subject, each with a name, so that an image can have one
 // for each of its entry points. docs/format/trace.md#beside-an-image draws one.
 import { isDigest, sha256Digest } from './digest.ts';
+import { EMPTY_CONFIG } from './empty-config.ts';
 import type { Descriptor, RawManifest } from './manifest.ts';
 import { MEDIA_TYPES } from './media-types.ts';
 
@@ -45,8 +46,7 @@ export function traceArtifact(
   options: { readonly subject: Descriptor; readonly name: string; readonly created: string },
 ): TraceArtifact {
   const { subject, name, created } = options;
-  const configBytes = Buffer.from('{}');
-  const config = { mediaType: EMPTY_TYPE, digest: sha256Digest(configBytes), size: configBytes.length };
+  const { descriptor: config, bytes: configBytes } = EMPTY_CONFIG;
   const layer = { mediaType: TRACE_LAYER_TYPE, digest: sha256Digest(compressed), size: compressed.length };
   const bytes = Buffer.from(
     JSON.stringify({
@@ -68,8 +68,6 @@ export function traceArtifact(
     layer,
   };
 }
-
-const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 
 /** The traces among the referrers of an image: of several with one name the newest, by name. */
 export function tracesAmong(referrers: readonly Descriptor[]): TraceEntry[] {

@@ -6,6 +6,7 @@ import { bootstrapTarget } from './bootstrap.ts';
 import { chunkMapTarget } from './chunk-map.ts';
 import { challengeTarget, documentTarget, referenceTarget } from './documents.ts';
 import { layerTarget } from './layer.ts';
+import { layerRecordTarget } from './layer-record.ts';
 import { chunkTarget, streamTarget } from './streams.ts';
 import { traceTarget } from './trace.ts';
 import { unpackTarget } from './unpack.ts';
@@ -14,6 +15,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   bootstrapTarget,
   blobTarget,
   layerTarget,
+  layerRecordTarget,
   streamTarget,
   chunkTarget,
   documentTarget,
