@@ -1,9 +1,14 @@
 // Layers that were converted before are not converted again: a build cache is an artifact in a registry or layout with a
 // record of each (layer-record.ts), found by what the layer is and how it was converted. The blobs are not in it: a layer is
 // taken over where the target has its blob.
-import { hasCode, NaiadError } from '../base/errors.ts';
+import { NaiadError } from '../base/errors.ts';
 import { LAYER_RECORDS_MAX } from '../base/limits.ts';
-import { buildCacheManifest, layerRecordDescriptor, layerRecordsIn } from '../format/oci/build-cache-artifact.ts';
+import {
+  buildCacheManifest,
+  isBuildCache,
+  layerRecordDescriptor,
+  layerRecordsIn,
+} from '../format/oci/build-cache-artifact.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import { type Descriptor, parseManifest } from '../format/oci/manifest.ts';
 import { formatPlace, locate, type Place } from '../transport/locate.ts';
@@ -41,23 +46,35 @@ export class BuildCache implements AsyncDisposable {
   }
 
   /**
-   * Opens the cache `reference`, which need not be there yet.
-   * @throws NaiadError USAGE for a place that cannot hold one; what opening throws
+   * Opens the cache `reference`, which need not be there yet; undefined, and told of, when it cannot be read.
+   * @throws NaiadError USAGE for a place that cannot hold one, or that holds something else
    */
-  static async open(reference: string, options: BuildCacheOptions): Promise<BuildCache> {
+  static async open(reference: string, options: BuildCacheOptions): Promise<BuildCache | undefined> {
     const place = locate(reference);
     if (place.transport !== 'docker' && place.transport !== 'oci') {
       throw new NaiadError('USAGE', `${reference}: a build cache is in a registry or an OCI layout`, {
         hint: 'For example registry.example/app:build-cache, or oci:DIR:TAG.',
       });
     }
+    const source = await openSource(place, options).catch(() => undefined); // A directory that is not there yet.
     try {
-      const source = await openSource(place, options);
-      const { bytes, mediaType } = await source.rootManifest(options.signal);
-      return new BuildCache(place, options, { source, records: layerRecordsIn(parseManifest(bytes, mediaType)) });
+      const root = await source?.rootManifest(options.signal);
+      if (root && !isBuildCache(root)) {
+        throw new NaiadError('USAGE', `${reference} is there already, and is no build cache`, {
+          hint: 'Choose a tag of its own for the cache: what is there would be lost.',
+        });
+      }
+      const records = root ? layerRecordsIn(parseManifest(root.bytes, root.mediaType)) : new Map();
+      return new BuildCache(place, options, { ...(source && { source }), records });
     } catch (error) {
-      if (!hasCode(error, 'IMAGE_NOT_FOUND')) throw error;
-      return new BuildCache(place, options, { records: new Map() });
+      if (!(error instanceof NaiadError) || error.kind === 'canceled' || error.kind === 'usage') throw error;
+      // Registries deny what is not there as well.
+      if (error.code === 'IMAGE_NOT_FOUND' || error.code === 'ACCESS_DENIED') {
+        return new BuildCache(place, options, { ...(source && { source }), records: new Map() });
+      }
+      await source?.[Symbol.asyncDispose]();
+      options.onTrouble(`converting without the build cache ${reference}: ${error.message}`);
+      return undefined;
     }
   }
 

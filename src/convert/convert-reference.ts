@@ -67,7 +67,7 @@ export async function convertReference(
   await using source = await openSource(place, opening);
   const image = await resolveImage(source, { platform, converted: 'skip', signal });
   const input = await imageInput(source, image, signal);
-  await using cache = await openCache(options, targetOpening, hooks);
+  await using cache = await openCache(options, to, targetOpening, hooks);
   await using target = await openTarget(to, targetOpening);
   const report = await convertInto(target, input, { ...options, cache }, hooks);
   await cache?.save();
@@ -97,7 +97,7 @@ export async function convertIndexReference(
   if (!options.withOriginal && formatPlace(place) === formatPlace(locate(to))) throw sameName(from);
   await using source = await openSource(place, opening);
   await source.rootManifest(hooks.signal);
-  await using cache = await openCache(options, targetOpening, hooks);
+  await using cache = await openCache(options, to, targetOpening, hooks);
   await using target = await openTarget(to, targetOpening);
   const report = await convertIndex(source, target, { ...options, cache }, hooks);
   await cache?.save();
@@ -107,10 +107,17 @@ export async function convertIndexReference(
 /** In the registry of the target, or beside it. */
 async function openCache(
   { buildCache }: ReferenceOptions,
+  to: string,
   opening: OpenOptions,
   { onTrouble = () => undefined }: ConvertHooks,
 ): Promise<BuildCache | undefined> {
-  return buildCache === undefined ? undefined : await BuildCache.open(buildCache, { ...opening, onTrouble });
+  if (buildCache === undefined) return undefined;
+  if (formatPlace(locate(buildCache)) === formatPlace(locate(to))) {
+    throw new NaiadError('USAGE', `${to} is target and build cache`, {
+      hint: 'Choose a tag of its own for the cache.',
+    });
+  }
+  return await BuildCache.open(buildCache, { ...opening, onTrouble });
 }
 
 /**

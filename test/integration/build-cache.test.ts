@@ -101,3 +101,21 @@ for (const place of ['oci-archive:x.tar', 'dir:/srv']) {
     await assert.rejects(convert(await source('any'), layout('none'), place), { code: 'USAGE' });
   });
 }
+
+test('an image is not taken for a build cache, and stays', async () => {
+  const from = await source('image');
+  await convert(from, layout('kept'), undefined);
+  await assert.rejects(convert(from, layout('kept', 'other'), layout('kept')), {
+    code: 'USAGE',
+    message: /no build cache/,
+  });
+  await assert.rejects(convert(from, layout('same'), layout('same')), { code: 'USAGE' });
+  const again = await convert(layout('kept'), layout('copy'), undefined).catch((error: { code: string }) => error.code);
+  assert.equal(again, 'ALREADY_CONVERTED');
+});
+
+test('a build cache that cannot be reached is told of, and done without', async () => {
+  const found = await convert(await source('far'), layout('near'), 'docker://127.0.0.1:1/app:cache');
+  assert.deepEqual(found.cached, [false, false, false]);
+  assert.match(found.troubles.join('\n'), /^converting without the build cache /);
+});

@@ -1,7 +1,7 @@
 // The manifest of a build cache: a layer for each record of a converted layer. docs/format/build-cache.md draws one.
 import { sha256Digest } from './digest.ts';
 import { EMPTY_CONFIG } from './empty-config.ts';
-import type { Descriptor, ImageManifest, RawManifest } from './manifest.ts';
+import { type Descriptor, type ImageManifest, parseDocument, type RawManifest } from './manifest.ts';
 import { MEDIA_TYPES } from './media-types.ts';
 
 const BUILD_CACHE_TYPE = 'application/vnd.naiad.build-cache.v1';
@@ -13,7 +13,13 @@ export function layerRecordDescriptor(key: string, { digest, size }: Pick<Descri
   return { mediaType: LAYER_RECORD_TYPE, digest, size, annotations: { [KEY]: key } };
 }
 
-/** The records of a build cache by their keys, in its order; empty for what is none. */
+/** True for the manifest of a build cache, well-formed or not. */
+export function isBuildCache({ bytes, mediaType }: RawManifest): boolean {
+  const document = parseDocument(bytes, mediaType);
+  return document.kind === 'manifest' && document.manifest.artifactType === BUILD_CACHE_TYPE;
+}
+
+/** The records of a build cache by their keys, in its order. */
 export function layerRecordsIn({ layers }: Pick<ImageManifest, 'layers'>): Map<string, Descriptor> {
   const records = layers.filter(({ mediaType }) => mediaType === LAYER_RECORD_TYPE);
   return new Map(records.map((record) => [record.annotations?.[KEY] ?? record.digest, record]));
