@@ -63,7 +63,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'unpack',
-    summary: 'Write a converted image out to a directory',
+    summary: 'Write a converted image to a directory, or an ordinary image',
     load: () => import('./commands/unpack.ts'),
   },
   {

@@ -14,6 +14,7 @@ import {
   originAnnotations,
 } from '../format/oci/annotations.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
+import { keptHistory } from '../format/oci/history.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
@@ -135,19 +136,4 @@ export function describeImage(parts: ImageParts): {
     config: { descriptor: config, bytes: configBytes },
     manifest: { mediaType: MEDIA_TYPES.ociManifest, digest: sha256Digest(manifestBytes), bytes: manifestBytes },
   };
-}
-
-/**
- * The source's history with steps whose layer is gone marked as such, so that history and layers still match; unchanged
- * where they did not match before.
- */
-export function keptHistory(history: unknown, kept: readonly boolean[]): unknown[] {
-  if (!Array.isArray(history)) return [];
-  const makesLayer = (step: unknown) => (step as JsonObject | null)?.empty_layer !== true;
-  if (history.filter(makesLayer).length !== kept.length) return history;
-  let layer = 0;
-  return history.map((step) => {
-    if (!makesLayer(step)) return step;
-    return kept[layer++] ? step : { ...(step as JsonObject), empty_layer: true };
-  });
 }

@@ -7,6 +7,7 @@ import { NaiadError } from '../base/errors.ts';
 import { BLOBS_IN_FLIGHT_MAX } from '../base/limits.ts';
 import { NAIAD_ANNOTATIONS } from '../format/oci/annotations.ts';
 import { digestHex, sha256Digest } from '../format/oci/digest.ts';
+import { keptHistory } from '../format/oci/history.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { Descriptor, ImageConfig, ImageManifest, RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
@@ -20,7 +21,7 @@ import type { ConvertedImage } from '../transport/image.ts';
 import type { ImageSource, ImageTarget } from '../transport/transport.ts';
 import type { ConvertHooks } from './convert.ts';
 import { type HotBlobOptions, writeHotBlob } from './hot-blob.ts';
-import { type BootstrapLayer, blobDescriptor, keptHistory, writeBootstrapLayer } from './image-parts.ts';
+import { type BootstrapLayer, blobDescriptor, writeBootstrapLayer } from './image-parts.ts';
 
 export interface OptimizeReport {
   readonly manifest: string;

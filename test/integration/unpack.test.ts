@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startRegistry } from '../../src/registry-server/start.ts';
@@ -56,6 +57,38 @@ for (const name of ['features', 'odd-names'] as const) {
     assertSameTree(before, after);
   });
 }
+
+for (const name of ['features', 'odd-names'] as const) {
+  test(`unpack: ${name} as an ordinary image is what it was made of, and converts to the same again`, {
+    ...every(NEEDS, fixture(name)),
+  }, async () => {
+    const plain = `oci:${place(`${name}-plain`)}:plain`;
+    await naiad(['unpack', await convert(name), plain]);
+    const [before, after] = await Promise.all([
+      readTree(await unpackedByUmoci(name)),
+      readTree(await umociUnpack(place(`${name}-plain`), 'plain', place(`${name}-plain-umoci`))),
+    ]);
+    assertSameTree(before, after);
+    const again = `oci:${place(`${name}-again`)}:naiad`;
+    await naiad(['convert', plain, again]);
+    const { stdout } = await naiad(['--json', 'diff', await convert(name), again]);
+    assert.deepEqual(JSON.parse(stdout).names, []);
+  });
+}
+
+test('unpack: what no layer can hold is left out, and told of', NEEDS, async () => {
+  const source = place('no-layer');
+  mkdirSync(source);
+  writeFileSync(join(source, '.wh.kept'), 'a name like others');
+  const listening = createServer().listen(join(source, 'socket'));
+  await once(listening, 'listening');
+  const image = `oci:${place('no-layer-image')}:x`;
+  await naiad(['convert', `dir:${source}`, image]);
+  listening.close();
+  const { stderr } = await naiad(['unpack', image, `oci:${place('no-layer-plain')}:x`], [3]);
+  assert.match(stderr, /left out, because no layer can hold it: .*begin with \.wh\.: 1, first \/\.wh\.kept/);
+  assert.match(stderr, /sockets: 1, first \/socket/);
+});
 
 test('unpack: holes of the original stay holes', { ...every(NEEDS, fixture('features')) }, async () => {
   const target = place('sparse');

@@ -77,6 +77,12 @@ export function readOrigin(annotations: Readonly<Record<string, string>> = {}): 
   return { builder, options, ...(digest && { digest }), ...(reference && { reference }) };
 }
 
+/** Annotations of a manifest without what a conversion put there. */
+export function withoutConversion(annotations: Readonly<Record<string, string>>): Record<string, string> {
+  const ours = (name: string) => name.startsWith(PREFIX) || name.startsWith('dev.naiad.');
+  return Object.fromEntries(Object.entries(annotations).filter(([name]) => !ours(name)));
+}
+
 /** The paths a bootstrap may have in its layer's tar, in order of preference; `./` and `/` in front are allowed. */
 export const BOOTSTRAP_PATHS = ['image/image.boot', 'image.boot'] as const;
 

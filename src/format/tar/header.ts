@@ -123,11 +123,18 @@ export function withTarSize(block: Uint8Array, size: number): Uint8Array {
   return withTarSum(copy);
 }
 
-function withTarSum(block: Uint8Array): Uint8Array {
+/** Sets the checksum of `block`, and returns it. */
+export function withTarSum(block: Uint8Array): Uint8Array {
   tarHeader.fields.checksum.write(viewOf(block), 0, octalField(tarChecksums(block).unsigned, 8));
   return block;
 }
 
-function octalField(value: number, size: number): Uint8Array {
+/** The largest number of an octal field of `size` bytes. */
+export function octalMax(size: number): number {
+  return 8 ** (size - 1) - 1;
+}
+
+/** From 0 to `octalMax(size)`. */
+export function octalField(value: number, size: number): Uint8Array {
   return Buffer.from(`${value.toString(8).padStart(size - 1, '0')}\0`, 'latin1');
 }

@@ -1,6 +1,6 @@
 // Pax extended headers: records `LENGTH KEY=VALUE\n` in the body of a member of type `x` (for the next member) or `g`
 // (for all that follow). LENGTH counts itself. Values may be any bytes; xattr values are.
-import { type ByteString, bytesToString } from '../../base/bytes.ts';
+import { type ByteString, bytesToString, stringToBytes } from '../../base/bytes.ts';
 import { NaiadError } from '../../base/errors.ts';
 
 export interface PaxRecord {
@@ -51,4 +51,25 @@ export function parsePaxTime(value: ByteString): { sec: number; nsec: number } |
   const below = /[1-9]/.test(fraction.slice(9)) ? 1 : 0;
   const back = nsec + below;
   return back === 0 ? { sec: 0 - whole, nsec: 0 } : { sec: -whole - 1, nsec: 1_000_000_000 - back };
+}
+
+/** The body of a pax header. Neither key nor value is changed: whoever reads it gets these bytes. */
+export function formatPaxRecords(records: readonly PaxRecord[]): Uint8Array {
+  return stringToBytes(records.map(formatRecord).join(''));
+}
+
+function formatRecord({ key, value }: PaxRecord): ByteString {
+  const rest = ` ${key}=${value}\n`;
+  let size = rest.length;
+  while (String(size).length + rest.length !== size) size = String(size).length + rest.length;
+  return `${size}${rest}`;
+}
+
+/** What `parsePaxTime` reads as these. */
+export function formatPaxTime(sec: number, nsec: number): ByteString {
+  if (nsec === 0) return String(sec);
+  const isBefore = sec < 0;
+  const whole = isBefore ? -1 - sec : sec;
+  const fraction = String(isBefore ? 1_000_000_000 - nsec : nsec).padStart(9, '0');
+  return `${isBefore ? '-' : ''}${whole}.${fraction.replace(/0+$/, '')}`;
 }
