@@ -1,5 +1,5 @@
-// A conversion, from source to all that its manifest names in the target. Layers are converted several at once, laid over one another in their
-// order, and their blobs are on their way to the target while later layers are still read.
+// A conversion, from source to all that its manifest names in the target. Layers are converted several at once, laid over one
+// another in their order, and their blobs are on their way to the target while later layers are still read.
 import { join } from 'node:path';
 import { assert } from '../base/assert.ts';
 import { forEachBounded, Lanes, throwIfAborted } from '../base/concurrency.ts';
@@ -17,30 +17,13 @@ import { TreeMemory } from '../image/tree-memory.ts';
 import type { Skipped } from '../tar/xattrs.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import type { BuildCache } from './build-cache.ts';
-import type { ConvertedLayer, LayerOptions } from './convert-layer.ts';
+import type { LayerOptions } from './convert-layer.ts';
 import { watchHeap } from './engine.ts';
 import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
+import type { Converted, LayerContext, LayerInput } from './layer-input.ts';
 import { Meter } from './meter.ts';
 import { BUILDER, type BuildOptions, checkBuildOptions, fingerprint, poolOptions } from './options.ts';
 import { measureUsage, type Usage } from './usage.ts';
-
-/** One layer of the source, not read yet. */
-export interface LayerInput {
-  /** Names its content, as stored and as a tar; undefined where that is not known before it is read. */
-  readonly id?: string;
-  /** Bytes as stored: the unit of progress. Undefined where they are not known before. */
-  readonly size: number | undefined;
-  /** Called once. */
-  convert(context: LayerContext): Promise<Converted>;
-}
-
-export interface LayerContext {
-  readonly into: LayerOptions;
-  readonly signal: AbortSignal;
-  readonly onSkipped: (what: Skipped) => void;
-  /** Counts bytes of the stored layer, as they are read. */
-  readonly onRead: (bytes: number) => void;
-}
 
 /** What a conversion starts from, whatever it was read from. */
 export interface ConvertInput {
@@ -130,12 +113,6 @@ export async function convert(
   const { report, manifest } = await run.finish(layers);
   const seconds = (performance.now() - start) / 1000;
   return { report: { ...report, seconds, usage: await finishUsage(run.meter) }, manifest };
-}
-
-export interface Converted extends ConvertedLayer {
-  readonly tarSize: number;
-  /** True when it was taken over from a build cache: the target has its blob. */
-  readonly cached?: boolean;
 }
 
 interface RunOptions extends ConvertOptions {

@@ -8,8 +8,9 @@ import { linuxPlatform, parsePlatform } from '../format/oci/platform.ts';
 import { readDirectory } from '../tar/directory.ts';
 import { type ResolvedImage, readConfig } from '../transport/resolve.ts';
 import type { ImageSource } from '../transport/transport.ts';
-import type { ConvertInput, LayerInput } from './convert.ts';
+import type { ConvertInput } from './convert.ts';
 import { convertEntries, convertLayer } from './convert-layer.ts';
+import type { LayerInput } from './layer-input.ts';
 
 /**
  * Reads the config of an image; its layers are read when they are converted.
