@@ -1,4 +1,4 @@
-// Imports point down the ranks; siblings do not know each other; nobody imports the command line.
+// Imports point down the ranks; siblings do not know each other; nobody imports the command line; there are no circles.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { filesBelow, importsOf, textOf, withoutComments } from './support/sources.ts';
@@ -56,6 +56,36 @@ test('layering: imports point to the own folder or a lower rank', () => {
     [],
   );
 });
+
+test('layering: no file imports itself by way of others', () => {
+  const imports = new Map(SOURCES.map((path) => [path, importsOf(path).files]));
+  assert.deepEqual(circles(imports), []);
+});
+
+test('layering: a circle of imports is found', () => {
+  const imports = new Map([
+    ['a', ['b']],
+    ['b', ['c', 'd']],
+    ['c', ['b']],
+    ['d', []],
+  ]);
+  assert.deepEqual(circles(imports), ['b → c → b']);
+});
+
+/** Each circle of imports, once. */
+function circles(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, above: readonly string[]) => {
+    const start = above.indexOf(path);
+    if (start !== -1) found.push([...above.slice(start), path].join(' → '));
+    if (start !== -1 || done.has(path)) return;
+    for (const other of imports.get(path) ?? []) visit(other, [...above, path]);
+    done.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  return found;
+}
 
 for (const { from, to, allowed } of [
   { from: 'src/mount/a.ts', to: 'src/mount/b.ts', allowed: true },

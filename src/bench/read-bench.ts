@@ -8,14 +8,11 @@ import { MiB } from '../base/units.ts';
 import { nativeProgram } from '../native/load.ts';
 import { createSpool } from '../store/spool.ts';
 import { runCommand } from './command.ts';
+import { READ_STATES, type ReadFigure, type ReadState } from './read-figures.ts';
 import { goalsOf, type ReadGoal } from './read-goals.ts';
 import { READ_OPERATIONS, type ReadOperation, writeLists } from './read-operations.ts';
 import { driverTarget, ext4Target, floorTarget, type ReadTarget, runNaiad, type TargetPlace } from './read-targets.ts';
-import { type Spread, spreadOf } from './statistics.ts';
-
-/** `cold`: the kernel has forgotten the files, who serves them has the bytes in memory. `warm`: the kernel remembers. */
-export const READ_STATES = ['cold', 'warm'] as const;
-export type ReadState = (typeof READ_STATES)[number];
+import { spreadOf } from './statistics.ts';
 
 export interface ReadBenchOptions {
   /** Reference of a converted image. */
@@ -26,19 +23,6 @@ export interface ReadBenchOptions {
   readonly runs: number;
   readonly signal: AbortSignal;
   readonly note: (line: string) => void;
-}
-
-export interface ReadFigure {
-  readonly target: string;
-  readonly operation: ReadOperation;
-  readonly state: ReadState;
-  /** Microseconds an operation; of `readdir` a name, of `sequential` a MiB. */
-  readonly microseconds: Spread;
-  /** `sequential` only. */
-  readonly megabytesPerSecond?: Spread;
-  /** Of medians: how many times as long as the other takes. */
-  readonly toExt4?: number;
-  readonly toFloor?: number;
 }
 
 export interface ReadBenchReport {

@@ -1,5 +1,5 @@
 // What a driver is meant to reach, and whether a run of `naiad bench read` says that it does.
-import type { ReadFigure } from './read-bench.ts';
+import type { ReadFigure } from './read-figures.ts';
 
 export interface ReadGoal {
   readonly target: string;

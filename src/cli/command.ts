@@ -1,7 +1,7 @@
 // What a command is: flags, one call, one rendering. Bodies import what they need when they run, because `naiad inspect`
 // must not pay for loading the converter.
 import type { Argv } from 'yargs';
-import type { LogLevel } from './render.ts';
+import type { LogLevel } from '../base/log-levels.ts';
 
 /** How a command talks to the world. Nothing else prints. */
 export interface Io {

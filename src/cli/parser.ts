@@ -1,11 +1,12 @@
 // From the words of a command line to a command with its arguments, or to a text that answers them (help, version).
 import type { Argv } from 'yargs';
 import { NaiadError } from '../base/errors.ts';
+import { LOG_LEVELS, type LogLevel } from '../base/log-levels.ts';
 import { version } from '../base/version.ts';
 import type { Command } from './command.ts';
 import { COMMANDS, type CommandEntry } from './commands.ts';
 import { nearest, parseError } from './parse-error.ts';
-import { LOG_LEVELS, type LogLevel, type OutputOptions } from './render.ts';
+import type { OutputOptions } from './render.ts';
 
 export type Invocation =
   | { readonly kind: 'text'; readonly text: string; readonly exit: number }

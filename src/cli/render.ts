@@ -1,13 +1,12 @@
 // The only writer of stdout and stderr. stdout carries results; everything else goes to stderr, under --json as one
 // object a line.
+
 import { inspect } from 'node:util';
 import { type NaiadError, printable } from '../base/errors.ts';
+import { LOG_LEVELS, type LogLevel } from '../base/log-levels.ts';
 import { formatSize } from '../base/units.ts';
 import type { Io, Progress, ProgressState, ProgressUnit } from './command.ts';
 import { causesOf, EXIT_STDOUT_CLOSED, reportOf, type StopSignal } from './exit.ts';
-
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface OutputOptions {
   readonly json: boolean;

@@ -6,18 +6,12 @@ import { createGzip } from 'node:zlib';
 import { pack as createPack } from 'tar-stream';
 import { systemError } from '../base/system-error.ts';
 import { digesting } from '../codec/digesting.ts';
-import {
-  ANNOTATIONS,
-  BOOTSTRAP_PATHS,
-  NYDUS_BLOB_MEDIA_TYPE,
-  type Origin,
-  originAnnotations,
-} from '../format/oci/annotations.ts';
+import { ANNOTATIONS, BOOTSTRAP_PATHS, type Origin, originAnnotations } from '../format/oci/annotations.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import { keptHistory } from '../format/oci/history.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
-import { MEDIA_TYPES } from '../format/oci/media-types.ts';
+import { MEDIA_TYPES, NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/media-types.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
 import type { PlannedBootstrap } from '../image/bootstrap-writer.ts';
 

@@ -1,11 +1,10 @@
 // What a daemon did, one JSON object a line (pino), in a file of bounded size or on standard error.
 import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import pino from 'pino';
+import type { LogLevel } from '../base/log-levels.ts';
 
 export type Log = pino.Logger;
 
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 export const LOG_FORMATS = ['json', 'text'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 

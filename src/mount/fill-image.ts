@@ -5,9 +5,9 @@ import { openConvertedImage } from '../transport/image.ts';
 import type { FetchRequest } from './fetch-request.ts';
 import { ImageFs, totalCoverage } from './image-fs.ts';
 import { type ImageRequest, imageOptions } from './image-options.ts';
+import type { MountContext } from './mount-context.ts';
 import { Prefetch } from './prefetch.ts';
 import { allChunks } from './prefetch-lists.ts';
-import type { MountContext } from './serve.ts';
 
 export interface FillRequest extends ImageRequest, Pick<FetchRequest, 'cache' | 'cacheSizeMax'> {
   /** With absolute paths. */

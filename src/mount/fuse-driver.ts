@@ -6,15 +6,8 @@ import { availableParallelism } from 'node:os';
 import { NaiadError } from '../base/errors.ts';
 import { TRACE_TOUCHES_MAX } from '../base/limits.ts';
 import type { ChunkCache } from '../cache/chunk-cache.ts';
-import {
-  cloneFuseDescriptor,
-  type FuseDevice,
-  type FuseMiss,
-  type FuseNegotiated,
-  FuseSession,
-  type FuseStatus,
-  resendRequests,
-} from '../native/fuse.ts';
+import { cloneFuseDescriptor, type FuseDevice, type FuseMiss, FuseSession, resendRequests } from '../native/fuse.ts';
+import type { FuseNegotiated, FuseStatus } from '../native/fuse-status.ts';
 import { loadAddon } from '../native/load.ts';
 import type { Driver, DriverMount, Handover } from './driver.ts';
 import { errnoOf } from './errno.ts';

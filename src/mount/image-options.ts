@@ -1,19 +1,25 @@
 // How the daemon opens an image for somebody: with their credentials, over the connections that all share.
 
-import { identityOf } from '../registry/connections.ts';
+import type { Bootstrap } from '../image/bootstrap-reader.ts';
+import { type Connections, identityOf } from '../registry/connections.ts';
 import { findCredentialsIn } from '../registry/credentials.ts';
 import { metadataDir } from '../store/paths.ts';
 import type { OpenImageOptions } from '../transport/image.ts';
 import type { MountRequest } from './mount-request.ts';
-import type { MountContext } from './serve.ts';
 
 /** Who asks, and what is said of the registry. */
 export type ImageRequest = Pick<MountRequest, 'platform' | 'environment' | 'registry'>;
 
+/** What all share who open images in one process. */
+export interface OpenImages {
+  readonly connections: Connections;
+  readonly bootstraps: Map<string, WeakRef<Bootstrap>>;
+}
+
 export function imageOptions(
   { platform, environment, registry }: ImageRequest,
   cache: string,
-  { bootstraps, connections }: Pick<MountContext, 'bootstraps' | 'connections'>,
+  { bootstraps, connections }: OpenImages,
 ): OpenImageOptions {
   const credentials = environment && findCredentialsIn({ env: environment, authFile: registry?.authFile });
   return {

@@ -10,24 +10,21 @@ import { thisProcess } from '../base/process-identity.ts';
 import { holdFiles } from '../cache/hold.ts';
 import { hotBlobIdsOf } from '../format/oci/annotations.ts';
 import type { Trace } from '../format/trace/trace.ts';
-import type { Bootstrap } from '../image/bootstrap-reader.ts';
 import { closeDescriptors } from '../native/descriptors.ts';
 import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
-import type { Connections } from '../registry/connections.ts';
 import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
 import { writeTrace } from '../trace/write-trace.ts';
 import { type ConvertedImage, metadataDigests } from '../transport/image.ts';
 import { BackgroundFill } from './background-fill.ts';
-import type { CacheDirectories, CacheDirectory } from './cache-directory.ts';
-import type { CachePool } from './cache-pool.ts';
+import type { CacheDirectory } from './cache-directory.ts';
 import type { DriverMount, MountPlace } from './driver.ts';
 import { chooseDriver } from './drivers.ts';
 import { monotonicMs } from './first-touches.ts';
-import { ImageFs, type MountObserver } from './image-fs.ts';
-import type { KeeperHandle } from './keeper-handle.ts';
+import { ImageFs } from './image-fs.ts';
 import { KeptMount, keptKey } from './kept-descriptors.ts';
 import type { FetchingStatus, MountStatus } from './mount-api.ts';
+import type { MountContext } from './mount-context.ts';
 import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { type MountRequest, pinnedReference, withoutSecrets } from './mount-request.ts';
 import { isOurs, mountAbove, mountAt } from './mount-table.ts';
@@ -37,23 +34,10 @@ import { createParts, mountOverlay, planWritable } from './overlay.ts';
 import { recordedTrace } from './recorded-trace.ts';
 import { cleanDead } from './recover.ts';
 import { type RetryOptions, retryOpen } from './retry-open.ts';
-import type { SharedImage, SharedImages, WantedImage } from './shared-images.ts';
+import type { SharedImage, WantedImage } from './shared-images.ts';
 import { slowReasons } from './slow-reasons.ts';
 import { TraceLookup, type TracePlace, type TraceUse } from './trace-source.ts';
 import { unmount } from './unmount.ts';
-
-/** What the mounts of a process share. */
-export interface MountContext {
-  /** State directory, as `stateRoot` gives it. */
-  readonly state: string;
-  readonly directories: CacheDirectories;
-  readonly pool: CachePool;
-  readonly observer?: MountObserver;
-  readonly keeper: KeeperHandle;
-  readonly connections: Connections;
-  readonly images: SharedImages;
-  readonly bootstraps: Map<string, WeakRef<Bootstrap>>;
-}
 
 /** After a request to stop, processes in a mount that had to be taken from them get this long. */
 const DETACHED_WAIT_MS = 5000;

@@ -7,9 +7,8 @@ import { identityOf } from '../registry/connections.ts';
 import { type ConvertedImage, openConvertedImage } from '../transport/image.ts';
 import { locate } from '../transport/locate.ts';
 import { EarlyBlobs } from './early-blobs.ts';
-import { imageOptions } from './image-options.ts';
+import { imageOptions, type OpenImages } from './image-options.ts';
 import type { MountRequest } from './mount-request.ts';
-import type { MountContext } from './serve.ts';
 import type { TracePlace } from './trace-source.ts';
 
 /** An image for one mount. */
@@ -39,10 +38,10 @@ interface Entry {
 }
 
 export class SharedImages {
-  readonly #context: Pick<MountContext, 'bootstraps' | 'connections'>;
+  readonly #context: OpenImages;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(context: Pick<MountContext, 'bootstraps' | 'connections'>) {
+  constructor(context: OpenImages) {
     this.#context = context;
   }
 

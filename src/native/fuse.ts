@@ -2,6 +2,7 @@
 // What is not cached comes here as a miss, once for a whole read.
 import { systemError } from '../base/system-error.ts';
 import { errnoError } from './errno.ts';
+import type { FuseNegotiated, FuseStatus } from './fuse-status.ts';
 import { loadAddon } from './load.ts';
 
 /** A device that sessions read: its cache files and where its chunks lie. */
@@ -14,26 +15,6 @@ export interface FuseDevice {
   /** Of each chunk, ascending: where it starts on the device, and its bytes. */
   readonly starts: BigUint64Array;
   readonly sizes: Uint32Array;
-}
-
-/** What kernel and server agreed on when a mount was made; `minor` 0 before that. */
-export interface FuseNegotiated {
-  readonly minor: number;
-  /** FUSE_… flags of INIT. */
-  readonly flags: number;
-}
-
-/** What a session did since it began. */
-export interface FuseStatus extends FuseNegotiated {
-  readonly requests: number;
-  /** Reads of files, those of them that had to wait, and bytes given. */
-  readonly reads: number;
-  readonly waits: number;
-  readonly readBytes: number;
-  /** Answers with EIO that are not a fetch's fault. */
-  readonly errors: number;
-  /** Reads that wait now. */
-  readonly parked: number;
 }
 
 /** The first read of a chunk. */

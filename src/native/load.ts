@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { NaiadError } from '../base/errors.ts';
-import type { FuseStatus } from './fuse.ts';
+import type { FuseStatus } from './fuse-status.ts';
 
 /** What native/src/addon.cc registers. Paths and names are bytes without NUL; an errno is positive. */
 export interface Addon {

@@ -4,8 +4,8 @@ import { isDigest } from '../format/oci/digest.ts';
 import { isRepositoryName } from '../format/oci/reference.ts';
 import { type Answer, emptyAnswer } from './answer.ts';
 import { answerRange } from './byte-range.ts';
+import type { Context } from './context.ts';
 import { checkedDigest, Refusal } from './refusal.ts';
-import type { Context } from './routes.ts';
 import type { Upload } from './uploads.ts';
 
 export async function getBlob(context: Context, digest: string): Promise<Answer> {

@@ -6,8 +6,8 @@ import { isDigest, sha256Digest } from '../format/oci/digest.ts';
 import { type Descriptor, type ManifestDocument, parseDocument } from '../format/oci/manifest.ts';
 import { layerKind, MEDIA_TYPES } from '../format/oci/media-types.ts';
 import { type Answer, bytesAnswer, emptyAnswer, jsonAnswer } from './answer.ts';
+import type { Context } from './context.ts';
 import { Refusal } from './refusal.ts';
-import type { Context } from './routes.ts';
 import type { Storage } from './storage.ts';
 
 export async function root(): Promise<Answer> {

@@ -1,24 +1,13 @@
 // Requests of the distribution specification, told apart by method and path. Names are checked here, once.
-import type { IncomingMessage } from 'node:http';
 import { isRepositoryName, isTag } from '../format/oci/reference.ts';
 import type { Answer } from './answer.ts';
 import * as blobs from './blob-routes.ts';
+import type { Context } from './context.ts';
 import * as manifests from './manifest-routes.ts';
 import { checkedDigest, Refusal } from './refusal.ts';
-import type { Storage } from './storage.ts';
-import type { Uploads } from './uploads.ts';
 
 /** What kind of traffic a request is, for the counters. */
 export type TrafficKind = 'manifest' | 'blob' | 'upload' | 'other';
-
-export interface Context {
-  readonly storage: Storage;
-  readonly uploads: Uploads;
-  readonly message: IncomingMessage;
-  readonly method: string;
-  readonly query: URLSearchParams;
-  readonly repository: string;
-}
 
 export interface Route {
   readonly kind: TrafficKind;

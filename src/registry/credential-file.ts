@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
 import { CREDENTIALS_SIZE_MAX } from '../base/limits.ts';
 import { systemError } from '../base/system-error.ts';
-import type { Credentials } from './credentials.ts';
+import type { Credentials } from './credential.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 

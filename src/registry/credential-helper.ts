@@ -5,8 +5,8 @@ import { spawn } from 'node:child_process';
 import { signalChild } from '../base/child-process.ts';
 import { NaiadError } from '../base/errors.ts';
 import { HELPER_OUTPUT_SIZE_MAX, HELPER_TIMEOUT_MS } from '../base/limits.ts';
+import type { Credentials } from './credential.ts';
 import type { HelperChoice } from './credential-file.ts';
-import type { Credentials } from './credentials.ts';
 
 /** In place of a user name: the secret is an identity token. */
 const TOKEN_USER = '<token>';

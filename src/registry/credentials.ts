@@ -4,6 +4,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
+import type { Credentials } from './credential.ts';
 import {
   type CredentialFile,
   findCredentials,
@@ -12,17 +13,6 @@ import {
   readCredentialFile,
 } from './credential-file.ts';
 import { askHelper } from './credential-helper.ts';
-
-export interface Credentials {
-  /** A user name and password when left out. `identity-token`: traded for tokens; `bearer-token`: sent as it is. */
-  readonly kind?: 'identity-token' | 'bearer-token';
-  /** Empty beside a token. */
-  readonly user: string;
-  /** The password or token. */
-  readonly password: string;
-  /** Where they are from: a file's path, a helper's name. */
-  readonly source: string;
-}
 
 /** What was found for a repository; `looked` and `passedOver` explain an absence. */
 export interface CredentialLookup {

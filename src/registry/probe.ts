@@ -3,10 +3,9 @@
 import { randomBytes } from 'node:crypto';
 import { NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/annotations.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import { parseDocument, type RawManifest } from '../format/oci/manifest.ts';
-import { MEDIA_TYPES } from '../format/oci/media-types.ts';
+import { MEDIA_TYPES, NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/media-types.ts';
 import { blobCall } from './blobs.ts';
 import { discard, type HttpResponse, headerOf } from './exchange.ts';
 import { deleteManifest, getManifest, type ManifestName, putManifest } from './manifests.ts';

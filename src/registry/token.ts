@@ -3,7 +3,8 @@
 import { NaiadError } from '../base/errors.ts';
 import { ERROR_BODY_SIZE_MAX } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { basicAuthorization, type Credentials, describeCredentials } from './credentials.ts';
+import type { Credentials } from './credential.ts';
+import { basicAuthorization, describeCredentials } from './credentials.ts';
 import { discard, type Exchange, type HttpResponse, readBody, retryAfterMs } from './exchange.ts';
 import type { Secrets } from './redact.ts';
 import { resolveTarget } from './redirect.ts';

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import type { ColdstartReport } from '../../src/bench/coldstart/report.ts';
+import type { ColdstartReport } from '../../src/bench/coldstart/report-model.ts';
 import { chromium, withPage } from '../support/browser.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { NAIAD } from '../support/naiad.ts';

@@ -1,6 +1,7 @@
 // Reports small enough to be kept with the documentation: every run with its figures, the course of one run of each way. Pure.
 import type { ColdstartRun } from './coldstart-bench.ts';
-import { type ColdstartReport, reportOf } from './report.ts';
+import { reportOf } from './report.ts';
+import type { ColdstartReport } from './report-model.ts';
 
 /** Points of a curve that is kept. */
 const CURVE_POINTS_MAX = 30;

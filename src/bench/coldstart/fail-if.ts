@@ -2,7 +2,15 @@
 // Pure.
 import { NaiadError } from '../../base/errors.ts';
 import { parseDuration, parseSize } from '../../base/units.ts';
-import { type ColdstartReport, FIGURES, type Figure, type Summary, type Unit, type WayReport } from './report.ts';
+import {
+  type ColdstartReport,
+  type FailIfResult,
+  FIGURES,
+  type Figure,
+  type Summary,
+  type Unit,
+  type WayReport,
+} from './report-model.ts';
 import { PHASES, type Phase } from './way.ts';
 
 export interface FailIf {
@@ -31,13 +39,6 @@ interface Metric {
   readonly unit: Unit;
   /** It counts so many times. */
   readonly factor: number;
-}
-
-export interface FailIfResult {
-  readonly text: string;
-  readonly failed: boolean;
-  /** Why, with the numbers. */
-  readonly why: string;
 }
 
 const OPERATORS = {

@@ -1,7 +1,7 @@
 // Numbers of a report as people read them, the same on a terminal and on a page. Pure.
 import { formatSize } from '../../base/units.ts';
 import type { Link } from './link.ts';
-import type { ColdstartReport, Unit, WayReport } from './report.ts';
+import type { ColdstartReport, Unit, WayReport } from './report-model.ts';
 
 /** `1.234 s`, `20.1 MB`, `12`; a dash for what there is none of. */
 export function shown(value: number | undefined, unit: Unit | 'ratio'): string {

@@ -1,6 +1,6 @@
 // The plots of a page. These functions are written into the page as text and run in a browser: everything they use is inside
 // them, given to them, or another one of them.
-import type { ColdstartReport } from './report.ts';
+import type { ColdstartReport } from './report-model.ts';
 
 /** Of @observablehq/plot, as far as it is used here. */
 type PlotLibrary = Readonly<

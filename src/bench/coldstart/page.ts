@@ -16,8 +16,7 @@ import {
 } from './figures-text.ts';
 import { plotScript } from './page-plots.ts';
 import { PAGE_STYLE } from './page-style.ts';
-import { type ColdstartReport, FIGURES, type Figure, type Summary, type Unit } from './report.ts';
-import { TARGET_KINDS } from './targets.ts';
+import { type ColdstartReport, FIGURES, type Figure, type Summary, TARGET_KINDS, type Unit } from './report-model.ts';
 import { summarySentences, TARGET_HEADS, targetRows, verdictText } from './verdicts.ts';
 import { PHASES } from './way.ts';
 

@@ -1,6 +1,6 @@
 // A report for a terminal, and for a page of this project's documentation. Pure.
 import { imageText, limitText, linkText, machineText, shown, wayText } from './figures-text.ts';
-import { type ColdstartReport, FIGURES, type Figure, type WayReport } from './report.ts';
+import { type ColdstartReport, FIGURES, type Figure, type WayReport } from './report-model.ts';
 import { PHASES } from './way.ts';
 
 /** Rows of a table with their head; the first column names the rows. */

@@ -1,8 +1,7 @@
 // A page of this project's documentation out of reports: every figure and every verdict on it is from their runs. Pure.
 import { commandText, imageText, limitText, linkText, machineText, reportName } from './figures-text.ts';
-import type { ColdstartReport } from './report.ts';
+import { type ColdstartReport, TARGET_KINDS } from './report-model.ts';
 import { costTable, phasesTable, readyTable, stallLines, type TextTable } from './report-text.ts';
-import { TARGET_KINDS } from './targets.ts';
 import { missedLines, readyCells, summarySentences, TARGET_HEADS, targetRows, verdictText } from './verdicts.ts';
 
 /** Files beside the page that it links to. */

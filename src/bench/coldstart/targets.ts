@@ -1,23 +1,8 @@
 // What this project promises of a start, held against what was measured; where it was missed, the reason, as far as the same
 // figures tell one. Pure.
 import { shown } from './figures-text.ts';
-import type { ColdstartReport, WayReport } from './report.ts';
+import { type ColdstartReport, TARGET_KINDS, type Target, type TargetKind, type WayReport } from './report-model.ts';
 import type { Phase } from './way.ts';
-
-export interface Target {
-  readonly kind: TargetKind;
-  /** Key of the way that it is asked of. */
-  readonly way: string;
-  readonly text: string;
-  readonly met: boolean;
-  readonly got: string;
-  /** Of one that was missed. */
-  readonly why?: string;
-}
-
-/** In the order of columns. */
-export const TARGET_KINDS = ['limit', 'faster', 'never-slower', 'bytes'] as const;
-export type TargetKind = (typeof TARGET_KINDS)[number];
 
 export const TARGET_TEXTS: Readonly<Record<TargetKind, string>> = {
   limit: 'takes at most 1.15 × the limit',

@@ -1,7 +1,6 @@
 // Several reports seen together: what was promised, by image and link, and what a reader takes away. Pure.
 import { imageName, reportName, shown } from './figures-text.ts';
-import type { ColdstartReport } from './report.ts';
-import { TARGET_KINDS, type Target, type TargetKind } from './targets.ts';
+import { type ColdstartReport, TARGET_KINDS, type Target, type TargetKind } from './report-model.ts';
 import type { Mode } from './way.ts';
 
 /** A target of one report. `worst` is the way that is furthest from it. */

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { NaiadError } from '../../base/errors.ts';
 import { systemError } from '../../base/system-error.ts';
 import type { FailIf } from '../../bench/coldstart/fail-if.ts';
-import type { ColdstartReport } from '../../bench/coldstart/report.ts';
+import type { ColdstartReport } from '../../bench/coldstart/report-model.ts';
 import type { TextTable } from '../../bench/coldstart/report-text.ts';
 import { MODES, PEER_NAMES } from '../../bench/coldstart/way.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';

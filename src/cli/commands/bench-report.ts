@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { NaiadError } from '../../base/errors.ts';
 import { systemError } from '../../base/system-error.ts';
-import type { ColdstartReport } from '../../bench/coldstart/report.ts';
+import type { ColdstartReport } from '../../bench/coldstart/report-model.ts';
 import { defineCommand } from '../command.ts';
 
 export const command = defineCommand({

@@ -1,8 +1,8 @@
 // How a converted image is marked: the names Nydus' tools and snapshotter look for.
 import { digestHex } from './digest.ts';
 import type { Descriptor, ImageManifest } from './manifest.ts';
+import { NYDUS_BLOB_MEDIA_TYPE } from './media-types.ts';
 
-export const NYDUS_BLOB_MEDIA_TYPE = 'application/vnd.oci.image.layer.nydus.blob.v1';
 /** `artifactType` of a converted manifest's descriptor in an index of both kinds. */
 export const NYDUS_MANIFEST_ARTIFACT_TYPE = 'application/vnd.nydus.image.manifest.v1+json';
 /** Config media type inside such an index: plain containerd does not know it and so passes the manifest over. */

@@ -1,5 +1,7 @@
 // Media types of manifests, configs and layers, in the two dialects registries hold.
-import { NYDUS_BLOB_MEDIA_TYPE } from './annotations.ts';
+
+/** A RAFS blob, as Nydus' tools name it. */
+export const NYDUS_BLOB_MEDIA_TYPE = 'application/vnd.oci.image.layer.nydus.blob.v1';
 
 export const MEDIA_TYPES = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',

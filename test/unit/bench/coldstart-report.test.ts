@@ -4,7 +4,8 @@ import type { ColdstartOutcome, ColdstartRun } from '../../../src/bench/coldstar
 import { condensed } from '../../../src/bench/coldstart/condense.ts';
 import { parseLink } from '../../../src/bench/coldstart/link.ts';
 import { coldstartPage } from '../../../src/bench/coldstart/page.ts';
-import { type ReportContext, reportOf, summaryOf } from '../../../src/bench/coldstart/report.ts';
+import { reportOf, summaryOf } from '../../../src/bench/coldstart/report.ts';
+import type { ReportContext } from '../../../src/bench/coldstart/report-model.ts';
 import { resultsPage } from '../../../src/bench/coldstart/results-page.ts';
 
 function run(way: string, round: number, readySeconds: number, more: Partial<ColdstartRun> = {}): ColdstartRun {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkFailIf, parseFailIf, waysNamed } from '../../../src/bench/coldstart/fail-if.ts';
-import type { Summary, WayReport } from '../../../src/bench/coldstart/report.ts';
+import type { Summary, WayReport } from '../../../src/bench/coldstart/report-model.ts';
 
 function summary(p50: number): Summary {
   return { p50, p90: p50 * 2, min: p50 / 2, max: p50 * 3, mean: p50 * 1.5 };

@@ -1,7 +1,7 @@
 // How tokens are asked for, by what we have and what the token service knows.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Credentials } from '../../../src/registry/credentials.ts';
+import type { Credentials } from '../../../src/registry/credential.ts';
 import { getManifest } from '../../../src/registry/manifests.ts';
 import { Registry } from '../../../src/registry/transport.ts';
 import { type Asked, startDouble } from '../../support/http-double.ts';
