@@ -84,7 +84,7 @@ function compiledDependencyMissing() {
 
 function buildTypeScript() {
   const stamp = 'dist/.setup-stamp';
-  const sources = ['src', 'test', 'types'].flatMap((directory) => filesBelow(directory, '.ts'));
+  const sources = ['src', 'test'].flatMap((directory) => filesBelow(directory, '.ts'));
   const tools = ['typescript', 'esbuild'].map((name) => `node_modules/${name}/package.json`);
   const state = fingerprint([...sources, 'tsconfig.json', 'scripts/bundle.mjs', ...tools]);
   if (existsSync(COMMAND) && existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return;

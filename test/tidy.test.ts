@@ -1,7 +1,7 @@
 // House rules that neither the compiler nor the linter knows.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { filesBelow, importsOf, textOf, withoutComments } from './support/sources.ts';
@@ -9,6 +9,12 @@ import { filesBelow, importsOf, textOf, withoutComments } from './support/source
 const CODE = filesBelow(['src', 'test', 'scripts', 'native'], ['.ts', '.mjs', '.cc', '.h']);
 const SOURCES = filesBelow(['src'], ['.ts']);
 const PAGES = ['README.md', 'native/README.md', ...filesBelow(['docs', 'fixtures'], ['.md'])].filter(existsSync);
+
+/** Folders and files of the project's root, those that are made included. */
+const ROOT = [
+  ...['src', 'native', 'fixtures', 'test', 'docs', 'scripts', 'node_modules', 'dist'],
+  ...['README.md', 'LICENSE', 'package.json', 'package-lock.json', 'tsconfig.json', 'biome.json'],
+];
 
 const FILE_LINES_MAX = 500;
 /** What no import leads to, and why it is there all the same. */
@@ -18,11 +24,17 @@ const ENTRIES = [
   'src/cli/errors-page.ts', // makes a page of docs
   'src/format/all-records.ts', // makes a page of docs
   'src/format/layout-header.ts', // makes a header of the addon
+  'src/registry/undici-parts.d.ts', // types of modules that undici does not declare
   'src/daemon/daemon-main.ts', // the process behind all mounts
   'src/bench/coldstart/link-main.ts', // processes of a benchmark
   'src/bench/coldstart/probe-main.ts',
   'src/bench/coldstart/pull-main.ts',
 ];
+
+test('tidy: the root has what it is known to have', () => {
+  const others = readdirSync('.').filter((name) => !name.startsWith('.') && !ROOT.includes(name));
+  assert.deepEqual(others, []);
+});
 
 test('tidy: no file of code is longer than it can be read', () => {
   const long = CODE.map((path) => ({ path, lines: textOf(path).split('\n').length })).filter(
