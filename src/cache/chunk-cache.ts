@@ -125,6 +125,11 @@ export class ChunkCache implements AsyncDisposable {
     return starts;
   }
 
+  /** True when there is nothing to fetch for a chunk. Never waits. */
+  isPresent(index: number): boolean {
+    return this.#map.has(index) || !isVerifiable(this.device.chunks, index);
+  }
+
   /** True when every chunk of the range is present. Never waits. */
   isReady(range: ByteRange): boolean {
     if (range.size === 0) return true;
@@ -166,7 +171,7 @@ export class ChunkCache implements AsyncDisposable {
     const end = range.offset + range.size;
     for (let index = table.indexAt(range.offset) ?? 0; index < table.count; index++) {
       if (table.uncompressedOffset(index) >= end) break;
-      if (isVerifiable(table, index) && !this.#map.has(index)) missing.push(index);
+      if (!this.isPresent(index)) missing.push(index);
     }
     return missing;
   }
@@ -178,8 +183,7 @@ export class ChunkCache implements AsyncDisposable {
    */
   async prefetch(indices: readonly number[], options: PrefetchOptions): Promise<number> {
     const { signal, priority, stream, onPresent } = options;
-    const { chunks: table } = this.device;
-    const missing = indices.filter((index) => isVerifiable(table, index) && !this.#map.has(index));
+    const missing = indices.filter((index) => !this.isPresent(index));
     const wanted = missing.filter((index) => !this.#quarantine.reasonFor(index));
     const loads = this.#load(wanted, { priority, signal, deadlineMs: this.#scheduler.deadlineMs, stream });
     for (const [at, load] of loads.entries()) load.then(() => onPresent?.(wanted[at] as number)).catch(() => undefined);
@@ -377,12 +381,8 @@ export class ChunkCache implements AsyncDisposable {
 
   /** What a blob that comes whole may bring, ascending. */
   #missingUnits(): FetchUnit[] {
-    const { chunks: table } = this.device;
-    const missing: number[] = [];
-    for (let index = 0; index < table.count; index++) {
-      if (isVerifiable(table, index) && !this.#map.has(index)) missing.push(index);
-    }
-    return unitsOf(table, missing);
+    const { chunks, size } = this.device;
+    return unitsOf(chunks, this.#missingAround({ offset: 0, size }));
   }
 
   /** Verifies and publishes the chunks of a unit. @throws NaiadError of the first that is wrong, after the others */

@@ -5,7 +5,6 @@ import type { ChunkCache } from '../cache/chunk-cache.ts';
 import { KEEPER_ABSENT_CHUNK } from '../format/keeper/records.ts';
 import type { Keeper } from '../keeper/keeper.ts';
 import type { WatchedRange } from '../keeper/starts.ts';
-import { DeviceReadAhead } from './device-read-ahead.ts';
 import { errnoOf } from './errno.ts';
 import type { ImageFs } from './image-fs.ts';
 import { ShadowMap } from './shadow-map.ts';
@@ -18,7 +17,6 @@ export class ErofsDevice {
   readonly #blobIndex: number;
   readonly name: string;
   readonly #fs: ImageFs;
-  readonly #readAhead: DeviceReadAhead;
   readonly #recordIn: string | undefined;
   #shadow: ShadowMap | undefined;
   #keeper: Keeper | undefined;
@@ -41,7 +39,6 @@ export class ErofsDevice {
     this.#blobIndex = blobIndex;
     this.name = name;
     this.#fs = fs;
-    this.#readAhead = new DeviceReadAhead(fs.bootstrap.chunkSize);
   }
 
   get dataFd(): number {
@@ -118,9 +115,8 @@ export class ErofsDevice {
     const before = this.#takeFailure(range);
     if (before !== undefined) return before;
     const began = performance.now();
-    const ahead = this.#readAhead.afterMiss(range.offset, range.size);
     try {
-      await this.#fs.fetchBlocks(this.#blobIndex, range, ahead);
+      await this.#fs.fetchBlocks(this.#blobIndex, range);
       this.#shadow?.touched(range);
       return 0;
     } catch (error) {

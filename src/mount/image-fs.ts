@@ -2,7 +2,6 @@
 
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
 import { counted, newReadCounters, type ReadCounters } from '../backend/counted.ts';
-import type { Priority } from '../backend/fetch-counters.ts';
 import type { FetchScheduler } from '../backend/fetch-scheduler.ts';
 import { type OnRead, timed } from '../backend/timed.ts';
 import { NaiadError } from '../base/errors.ts';
@@ -12,7 +11,7 @@ import type { Bootstrap, Extent } from '../image/bootstrap-reader.ts';
 import type { CacheDirectory } from './cache-directory.ts';
 import type { CachePool, PooledCache } from './cache-pool.ts';
 import { FirstTouches, type RecordedTouches } from './first-touches.ts';
-import { ReadAhead } from './read-ahead.ts';
+import { rangeAround } from './read-around.ts';
 
 export interface ImageFsOptions {
   readonly bootstrap: Bootstrap;
@@ -75,7 +74,6 @@ export class ImageFs implements AsyncDisposable {
   readonly #touches: FirstTouches;
   readonly #pooled: readonly PooledCache[];
   readonly #observer: MountObserver | undefined;
-  readonly #readAhead: ReadAhead;
   readonly #deadlineMs: number | undefined;
   /** What fetches its blobs, and those of all images of the same registry. */
   readonly scheduler: FetchScheduler;
@@ -95,7 +93,6 @@ export class ImageFs implements AsyncDisposable {
         return cache();
       },
     };
-    this.#readAhead = new ReadAhead(options.bootstrap.chunkSize);
   }
 
   /** Opens the caches of all devices; fetches no file data. The caller disposes of the result. */
@@ -150,18 +147,18 @@ export class ImageFs implements AsyncDisposable {
    */
   async fetch(nid: number, offset: number, size: number): Promise<void> {
     try {
-      await this.#fetch(nid, offset, size, this.bootstrap.extents(nid, offset, size));
+      await this.#fetch(nid, offset, this.bootstrap.extents(nid, offset, size));
     } catch (error) {
       this.#failed(error);
     }
   }
 
   /**
-   * Makes a range of a device present, for a kernel that reads devices in whole blocks and waits for this one; begins to fetch
-   * `ahead` bytes behind it. Counted as a read that waits.
+   * Makes a range of a device present, for a kernel that reads devices in whole blocks and waits for this one. Counted as a
+   * read that waits.
    * @throws NaiadError when it cannot be had; counted as an error.
    */
-  async fetchBlocks(blobIndex: number, range: ByteRange, ahead: number): Promise<void> {
+  async fetchBlocks(blobIndex: number, range: ByteRange): Promise<void> {
     const cache = this.caches[blobIndex] as ChunkCache;
     const began = performance.now();
     this.#counters.reads++;
@@ -175,10 +172,7 @@ export class ImageFs implements AsyncDisposable {
     try {
       const waiting = cache.ensureAround(range, { deadlineMs: this.#deadlineMs });
       this.#touches.ofDevice(blobIndex, range, waiting);
-      const offset = range.offset + range.size;
-      const size = Math.min(ahead, cache.device.size - offset);
-      // Whoever reads there gets the error; nobody asked yet.
-      if (size > 0) cache.ensureAround({ offset, size }, { priority: 'hot' }).catch(() => undefined);
+      fetchAround(cache, range);
       await waiting;
       this.#counters.readBytes += range.size;
     } catch (error) {
@@ -220,17 +214,15 @@ export class ImageFs implements AsyncDisposable {
 
   async #waitAndCopy(nid: number, offset: number, extents: readonly Extent[], buffer: Uint8Array): Promise<number> {
     this.#counters.waits++;
-    await this.#fetch(nid, offset, buffer.length, extents);
+    await this.#fetch(nid, offset, extents);
     return this.#copy(extents, buffer);
   }
 
-  async #fetch(nid: number, offset: number, size: number, extents: readonly Extent[]): Promise<void> {
+  async #fetch(nid: number, offset: number, extents: readonly Extent[]): Promise<void> {
     const began = performance.now();
-    const ahead = this.#readAhead.afterMiss(nid, offset, size);
-    const waiting = this.#ensure(extents, 'demand').finally(() => this.#stalled(performance.now() - began));
+    const waiting = this.#ensure(extents).finally(() => this.#stalled(performance.now() - began));
     if (!this.#ownTouches) this.#touches.ofFile({ nid, offset }, extents, waiting);
-    // Whoever reads there gets the error; nobody asked yet.
-    if (ahead > 0) this.#ensureFile(nid, offset + size, ahead).catch(() => undefined);
+    for (const extent of extents) fetchAround(this.#cache(extent), rangeOf(extent));
     await waiting;
   }
 
@@ -240,12 +232,8 @@ export class ImageFs implements AsyncDisposable {
     this.#observer?.stalled(ms / 1000);
   }
 
-  async #ensureFile(nid: number, offset: number, size: number): Promise<void> {
-    await this.#ensure(this.bootstrap.extents(nid, offset, size), 'hot');
-  }
-
-  async #ensure(extents: readonly Extent[], priority: Priority): Promise<void> {
-    const options = { priority, deadlineMs: this.#deadlineMs };
+  async #ensure(extents: readonly Extent[]): Promise<void> {
+    const options = { deadlineMs: this.#deadlineMs };
     await Promise.all(extents.map((extent) => this.#cache(extent).ensure(rangeOf(extent), options)));
   }
 
@@ -293,6 +281,12 @@ function sinceNow(counters: readonly CacheCounters[]): () => CacheCounters {
     for (const name of Object.keys(now) as (keyof CacheCounters)[]) now[name] -= before[name];
     return now;
   };
+}
+
+/** Begins to fetch what is close to a read that waits. */
+function fetchAround(cache: ChunkCache, range: ByteRange): void {
+  // Whoever reads there gets the error; nobody asked yet.
+  cache.ensureAround(rangeAround(cache, range), { priority: 'hot' }).catch(() => undefined);
 }
 
 function rangeOf(extent: Extent): { offset: number; size: number } {

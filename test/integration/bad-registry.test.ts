@@ -84,7 +84,7 @@ before(async () => {
   if (needs.skip !== false) return;
   const tree = join(scratch.path, 'tree');
   mkdirSync(tree);
-  // Files apart from each other, and read from the last to the first: what is read ahead for one is not what the next is about.
+  // Files apart from each other, and read from the last to the first: what comes along with one is not what the next is about.
   for (let index = 0; index < 4 * (scenarios().length + 2); index++) {
     const bytes = patterned(FILE_SIZE, index + 1);
     writeFileSync(join(tree, nameOf(index)), bytes);
@@ -117,7 +117,8 @@ function suite(name: DriverName): void {
     if (requirements.skip !== false) return;
     mkdirSync(mountpoint, { recursive: true });
     registry = await startBadRegistry(layout);
-    await naiad.mount(`docker://${registry.host}/some/image:x`, mountpoint, '--quiet', `--driver=${name}`);
+    const options = ['--quiet', `--driver=${name}`, '--prefetch=none'];
+    await naiad.mount(`docker://${registry.host}/some/image:x`, mountpoint, ...options);
   });
   after(async () => {
     if (requirements.skip !== false) return;

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import { NaiadError } from '../../../src/base/errors.ts';
 import { errnoOf } from '../../../src/mount/errno.ts';
 import { mountAt, parseMountTable } from '../../../src/mount/mount-table.ts';
-import { ReadAhead } from '../../../src/mount/read-ahead.ts';
 import { nameToText, textToNames } from '../../../src/mount/text-names.ts';
 import { decodeError, encodeError } from '../../../src/mount/wire-error.ts';
 
@@ -69,21 +68,4 @@ test('errors arrive in another process as they were thrown', () => {
   assert.equal(((got.cause as Error).cause as Error).message, 'innermost');
   assert.equal(decodeError(encodeError(new TypeError('oops'))).code, 'BUG');
   assert.equal(decodeError({ code: 'NEVER_HEARD_OF', message: '', causes: [] }).code, 'BUG');
-});
-
-const MIB = 1024 * 1024;
-test('read ahead: nothing for a first or a scattered read, then doubling up to the limit', () => {
-  const ahead = new ReadAhead(MIB);
-  assert.equal(ahead.afterMiss(1, 0, 131_072), 0);
-  assert.equal(ahead.afterMiss(1, 50 * MIB, 131_072), 0);
-  assert.equal(ahead.afterMiss(1, 10 * MIB, 131_072), 0);
-  const sizes: number[] = [];
-  let offset = 11 * MIB;
-  for (let i = 0; i < 6; i++) {
-    const size = ahead.afterMiss(1, offset, 131_072);
-    sizes.push(size / MIB);
-    offset += Math.max(size, MIB);
-  }
-  assert.deepEqual(sizes, [1, 2, 4, 8, 8, 8]);
-  assert.equal(ahead.afterMiss(2, offset, 131_072), 0);
 });
