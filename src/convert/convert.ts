@@ -245,6 +245,7 @@ class Run {
       tree: this.#tree,
       pool,
       path,
+      durable: this.#target.name.startsWith('oci:'),
       blobIndex: index,
       chunkSize,
       compressor,

@@ -19,7 +19,7 @@ import { finishBlob } from '../image/blob-writer.ts';
 import { ChunkTable } from '../image/chunk-table.ts';
 import type { Device } from '../image/device.ts';
 import type { HotPlan } from '../image/hot-blob.ts';
-import { writeFully } from './layer-blob.ts';
+import { writeFully } from './blob-file.ts';
 import { poolOptions } from './options.ts';
 
 export interface HotBlobOptions {

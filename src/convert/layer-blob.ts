@@ -1,6 +1,5 @@
 // The chunks of one layer become its blob: files are cut, chunks digested and looked up on this thread, new ones compressed
 // by the pool, and written in the order they were cut, so that the blob depends on the layer and the options alone.
-import { type FileHandle, open } from 'node:fs/promises';
 import { assert } from '../base/assert.ts';
 import { NaiadError } from '../base/errors.ts';
 import {
@@ -10,7 +9,6 @@ import {
   CHUNKS_PER_BLOB_MAX,
 } from '../base/limits.ts';
 import type { PagePool } from '../base/page-pool.ts';
-import { systemError } from '../base/system-error.ts';
 import { alignUp } from '../base/units.ts';
 import { isZeroPiece } from '../base/zeros.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
@@ -23,12 +21,15 @@ import { finishBlob } from '../image/blob-writer.ts';
 import { ChunkTable } from '../image/chunk-table.ts';
 import { type ChunkRef, chunkRef } from '../image/tree.ts';
 import { createStreamHash } from '../native/stream-hash.ts';
+import { BlobFile } from './blob-file.ts';
 import type { Meter } from './meter.ts';
 
 export interface LayerBlobOptions {
   readonly pool: CompressPool;
   /** Where the blob is written; must not exist. Whoever gave it removes it. */
   readonly path: string;
+  /** Whether it will be synced to disk before anybody reads it. */
+  readonly durable?: boolean | undefined;
   /** Blob index of the chunk references handed out. */
   readonly blobIndex: number;
   readonly chunkSize: number;
@@ -48,7 +49,7 @@ export class LayerBlob implements AsyncDisposable {
   readonly #chunks: ChunkTable;
   readonly #index: ChunkIndex;
   readonly #hash = createStreamHash();
-  readonly #file: FileHandle;
+  readonly #file: BlobFile;
   #deviceEnd = 0;
   /** The chunk of zeros alone, once a hole had one. */
   #hole: ChunkRef | undefined;
@@ -60,7 +61,7 @@ export class LayerBlob implements AsyncDisposable {
   #written: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
 
-  private constructor(options: LayerBlobOptions, file: FileHandle) {
+  private constructor(options: LayerBlobOptions, file: BlobFile) {
     this.#options = options;
     this.#file = file;
     const chunks = new ChunkTable(options.memory);
@@ -76,7 +77,7 @@ export class LayerBlob implements AsyncDisposable {
   }
 
   static async create(options: LayerBlobOptions): Promise<LayerBlob> {
-    return new LayerBlob(options, await open(options.path, 'wx'));
+    return new LayerBlob(options, await BlobFile.create(options.path, options.durable ?? false));
   }
 
   /** Cuts the `size` bytes of `body` into chunks and returns one reference each. */
@@ -134,7 +135,8 @@ export class LayerBlob implements AsyncDisposable {
       dataSize: this.#dataSize,
       hash: this.#hash,
     });
-    for (const section of sections) await writeFully(this.#file, section, this.#options.path);
+    for (const section of sections) await this.#file.append(section);
+    await this.#file.finish();
     return info;
   }
 
@@ -144,7 +146,7 @@ export class LayerBlob implements AsyncDisposable {
     this.#slot = undefined;
     await this.#written;
     this.#index.release();
-    await this.#file.close();
+    await this.#file[Symbol.asyncDispose]();
   }
 
   #digest(chunk: Uint8Array): Uint8Array {
@@ -251,7 +253,7 @@ export class LayerBlob implements AsyncDisposable {
     const stored = bytes.subarray(0, this.#dataSize - start);
     this.#hash.push(stored);
     const writeStart = performance.now();
-    await writeFully(this.#file, stored, this.#options.path);
+    await this.#file.append(stored);
     await this.#hash.settled();
     meter.since('write', writeStart);
   }
@@ -259,17 +261,4 @@ export class LayerBlob implements AsyncDisposable {
 
 function tooMany(what: string): NaiadError {
   return new NaiadError('LIMIT_EXCEEDED', `the layer has more than ${what}`, { hint: 'Choose a larger --chunk-size.' });
-}
-
-/** Appends all of `bytes` to the file at `path`. @throws NaiadError NO_SPACE, IO */
-export async function writeFully(file: FileHandle, bytes: Uint8Array, path: string): Promise<void> {
-  try {
-    for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
-  } catch (error) {
-    throw systemError(
-      error,
-      `writing a blob to ${path}`,
-      'Blobs are kept there until the image is complete; for a registry that is below TMPDIR, else beside the target.',
-    );
-  }
 }

@@ -1,0 +1,103 @@
+// The file of a blob while it is written, from its start to its end.
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { systemError } from '../base/system-error.ts';
+import { MiB } from '../base/units.ts';
+
+/** Bytes of a write past the page cache: a multiple of every block size. */
+const PIECE_SIZE = 1 * MiB;
+const WASM_PAGE_SIZE = 65_536;
+/** As far as it is used here: the one way to memory that starts at a page. */
+declare const WebAssembly: {
+  Memory: new (pages: { readonly initial: number; readonly maximum: number }) => { readonly buffer: ArrayBuffer };
+};
+
+export class BlobFile implements AsyncDisposable {
+  readonly #path: string;
+  readonly #file: FileHandle;
+  /** The same file, past the page cache. */
+  readonly #direct: FileHandle | undefined;
+  /** What is not a whole piece yet. It starts at a page, as the kernel wants it: V8's own buffers do not. */
+  readonly #piece: Uint8Array;
+  #filled = 0;
+  #written = 0;
+
+  private constructor(path: string, file: FileHandle, direct: FileHandle | undefined) {
+    this.#path = path;
+    this.#file = file;
+    this.#direct = direct;
+    const pages = direct ? PIECE_SIZE / WASM_PAGE_SIZE : 0;
+    this.#piece = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
+  }
+
+  /**
+   * Makes the file, which must not exist. One that is `durable` will be synced before anybody reads it: it goes past the page
+   * cache where the file system can do that, which spares a copy and memory that nobody needs afterwards.
+   */
+  static async create(path: string, durable: boolean): Promise<BlobFile> {
+    const file = await open(path, 'wx');
+    try {
+      return new BlobFile(path, file, durable ? await openDirect(path) : undefined);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /** Takes `bytes`; those that are not written yet are copied. @throws NaiadError NO_SPACE, IO */
+  async append(bytes: Uint8Array): Promise<void> {
+    if (!this.#direct) return await this.#write(this.#file, bytes);
+    for (let at = 0; at < bytes.length; ) {
+      const step = Math.min(bytes.length - at, PIECE_SIZE - this.#filled);
+      this.#piece.set(bytes.subarray(at, at + step), this.#filled);
+      this.#filled += step;
+      at += step;
+      if (this.#filled === PIECE_SIZE) {
+        await this.#write(this.#direct, this.#piece);
+        this.#filled = 0;
+      }
+    }
+  }
+
+  /** Writes what is left. @throws NaiadError NO_SPACE, IO */
+  async finish(): Promise<void> {
+    await this.#write(this.#file, this.#piece.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+
+  async #write(file: FileHandle, bytes: Uint8Array): Promise<void> {
+    await writeFully(file, bytes, this.#path, this.#written);
+    this.#written += bytes.length;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#direct?.close();
+    await this.#file.close();
+  }
+}
+
+/** Undefined where the file system has no such way. */
+async function openDirect(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, constants.O_WRONLY | constants.O_DIRECT);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EINVAL') return undefined;
+    throw error;
+  }
+}
+
+/** Writes all of `bytes` to the file at `path`, from `position` on or at its end. @throws NaiadError NO_SPACE, IO */
+export async function writeFully(file: FileHandle, bytes: Uint8Array, path: string, position?: number): Promise<void> {
+  try {
+    for (let at = 0; at < bytes.length; ) {
+      const place = position === undefined ? null : position + at;
+      at += (await file.write(bytes, at, bytes.length - at, place)).bytesWritten;
+    }
+  } catch (error) {
+    throw systemError(
+      error,
+      `writing a blob to ${path}`,
+      'Blobs are kept there until the image is complete; for a registry that is below TMPDIR, else beside the target.',
+    );
+  }
+}
