@@ -147,14 +147,27 @@ export class Table {
     return words?.[(row - page * this.#rowsPerPage) * this.#width + word] ?? 0;
   }
 
-  set(row: number, word: number, value: number): void {
+  /** The page that holds `row`, made where there is none, to be written to; the row starts at `startOf` in it. Do not keep it. */
+  roomFor(row: number): Uint32Array {
     const page = Math.floor(row / this.#rowsPerPage);
-    const at = (row - page * this.#rowsPerPage) * this.#width + word;
+    const end = (row - page * this.#rowsPerPage + 1) * this.#width;
     const words = this.#pages.inMemory[page];
-    if (words !== undefined && at < words.length) {
-      words[at] = value;
-      this.#pages.written[page] = true;
-    } else this.#pages.room(page, (at + 1) * 4)[at] = value;
+    if (words === undefined || end > words.length) return this.#pages.room(page, end * 4);
+    this.#pages.written[page] = true;
+    return words;
+  }
+
+  /** The page that holds `row`, which was set; the row starts at `startOf` in it. Do not keep it, nor write to it. */
+  pageOf(row: number): Uint32Array {
+    const page = Math.floor(row / this.#rowsPerPage);
+    const words = this.#pages.inMemory[page] ?? this.#pages.page(page);
+    assert(words !== undefined, 'the row was set');
+    return words;
+  }
+
+  /** Where `row` starts in its page. */
+  startOf(row: number): number {
+    return (row % this.#rowsPerPage) * this.#width;
   }
 
   /** Bytes of a row that was set, from `word` on; do not keep the view, nor write to it. */
@@ -171,14 +184,6 @@ export class Table {
     for (let row = 0; row < rows; row += this.#rowsPerPage) {
       yield this.bytes(row, 0, Math.min(rows - row, this.#rowsPerPage) * this.#width * 4);
     }
-  }
-
-  /** Sets bytes of a row from `word` on. */
-  setBytes(row: number, word: number, bytes: Uint8Array): void {
-    const page = Math.floor(row / this.#rowsPerPage);
-    const start = ((row - page * this.#rowsPerPage) * this.#width + word) * 4;
-    const words = this.#pages.room(page, start + bytes.length);
-    new Uint8Array(words.buffer, words.byteOffset + start, bytes.length).set(bytes);
   }
 }
 

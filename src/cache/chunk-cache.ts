@@ -121,7 +121,12 @@ export class ChunkCache implements AsyncDisposable {
   starts(): BigUint64Array<ArrayBuffer> {
     const { chunks } = this.device;
     const starts = new BigUint64Array(chunks.count);
-    for (let index = 0; index < chunks.count; index++) starts[index] = BigInt(chunks.uncompressedOffset(index));
+    const words = new Uint32Array(starts.buffer); // A bigint each would be an object each.
+    for (let index = 0; index < chunks.count; index++) {
+      const start = chunks.uncompressedOffset(index);
+      words[index * 2] = start;
+      words[index * 2 + 1] = Math.floor(start / 2 ** 32);
+    }
     return starts;
   }
 
@@ -271,16 +276,13 @@ export class ChunkCache implements AsyncDisposable {
   /** Chunks and uncompressed bytes that are present. Walks the whole map. */
   coverage(): { chunks: number; bytes: number; chunksTotal: number; bytesTotal: number } {
     const { chunks: table } = this.device;
-    const sum = { chunks: 0, bytes: 0, chunksTotal: table.count, bytesTotal: 0 };
+    let [chunks, bytes] = [0, 0];
     if (table.count > 0) this.#map.refresh(0, table.count - 1);
-    for (let index = 0; index < table.count; index++) {
-      const size = table.uncompressedSize(index);
-      sum.bytesTotal += size;
-      if (!this.#map.has(index)) continue;
-      sum.chunks++;
-      sum.bytes += size;
-    }
-    return sum;
+    this.#map.forEach((index) => {
+      chunks++;
+      bytes += table.uncompressedSize(index);
+    });
+    return { chunks, bytes, chunksTotal: table.count, bytesTotal: table.uncompressedTotal };
   }
 
   /** Ends what is loading, brings what is there to disk so that it is trusted after a reboot, and closes the files. */

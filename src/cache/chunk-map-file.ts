@@ -112,6 +112,17 @@ export class ChunkMapFile implements Disposable {
     return hasBit(this.#ready, index);
   }
 
+  /** Calls `visit` with each chunk that is there, ascending. */
+  forEach(visit: (index: number) => void): void {
+    for (let at = 0; at < this.#ready.length; at++) {
+      // Bits behind the last chunk mean nothing.
+      const end = Math.min(8, this.header.chunkCount - at * 8);
+      for (let bits = this.#ready[at] as number, bit = 0; bits !== 0 && bit < end; bits >>>= 1, bit++) {
+        if ((bits & 1) !== 0) visit(at * 8 + bit);
+      }
+    }
+  }
+
   /** True when the chunk may be in the data file but must be verified before it counts. */
   isSuspect(index: number): boolean {
     return this.#anySuspect && hasBit(this.#suspect, index);

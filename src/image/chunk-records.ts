@@ -1,4 +1,6 @@
 // The chunk table of a bootstrap: one record per chunk that the image uses, of all blobs, by digest.
+
+import { wordsOf } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { alignUp } from '../base/units.ts';
 import { BLOCK_SIZE } from '../format/erofs/records.ts';
@@ -12,24 +14,32 @@ import { type Chunk, ChunkTable, firstAbove } from './chunk-table.ts';
 /** Larger than how many records there can be: what a bootstrap is at most, by the size of one. A chunk index times it is exact still. */
 const RECORDS_MAX = 2 ** 28;
 
+/** The fields of a record, by the 32-bit word in which each starts. */
+const WORD = Object.fromEntries(Object.entries(chunkRecord.fields).map(([name, { offset }]) => [name, offset / 4])) as {
+  readonly [Name in keyof typeof chunkRecord.fields]: number;
+};
+const RECORD_WORDS = chunkRecord.size / 4;
+
 /**
  * The records of one blob, by chunk index, read where they lie: an image has tens of thousands of them, and all that a mount
  * does first is to go through them.
  */
 export class BlobRecords {
-  readonly #view: DataView;
-  readonly #tableOffset: number;
+  readonly #table: Uint8Array;
   /** Of each record the chunk index and its number in the table, ascending: as numbers, and so without an object each. */
   readonly #keys: Float64Array;
 
-  /** `keys` of the records as `keyOf` makes them; of several records of a chunk the last counts. */
-  constructor(view: DataView, tableOffset: number, keys: readonly number[]) {
-    this.#view = view;
-    this.#tableOffset = tableOffset;
+  /** `keys` of records of `table` as `keyOf` makes them; of several records of a chunk the last counts. */
+  constructor(table: Uint8Array, keys: readonly number[]) {
+    this.#table = table;
     const sorted = new Float64Array(keys).sort();
-    this.#keys = sorted.filter(
-      (key, at) => at + 1 === sorted.length || indexOf(key) !== indexOf(sorted[at + 1] as number),
-    );
+    let count = 0;
+    for (let at = 0; at < sorted.length; at++) {
+      const key = sorted[at] as number;
+      if (count > 0 && indexOf(sorted[count - 1] as number) === indexOf(key)) count--;
+      sorted[count++] = key;
+    }
+    this.#keys = sorted.subarray(0, count);
   }
 
   static keyOf(index: number, record: number): number {
@@ -43,7 +53,9 @@ export class BlobRecords {
 
   get(index: number): ChunkRecord | undefined {
     const nth = firstAbove(this.#keys.length, (at) => indexOf(this.#keys[at] as number) >= index);
-    return nth < this.size && this.index(nth) === index ? chunkRecord.read(this.#view, this.place(nth)) : undefined;
+    return nth < this.size && this.index(nth) === index
+      ? chunkRecord.read(viewOf(this.#table), this.record(nth) * chunkRecord.size)
+      : undefined;
   }
 
   /** Indexes of the chunks, ascending. */
@@ -56,9 +68,9 @@ export class BlobRecords {
     return indexOf(this.#keys[nth] as number);
   }
 
-  /** Where that record lies. */
-  place(nth: number): number {
-    return this.#tableOffset + ((this.#keys[nth] as number) % RECORDS_MAX) * chunkRecord.size;
+  /** Which one of the table that record is. */
+  record(nth: number): number {
+    return (this.#keys[nth] as number) % RECORDS_MAX;
   }
 }
 
@@ -68,28 +80,28 @@ function indexOf(key: number): number {
 
 /** The records of each blob; those that cannot be used are complained of and left out. A chunk the image does not use has none. */
 export function recordsByBlob(bootstrap: Bootstrap, complain: Complain = complainByThrowing): readonly BlobRecords[] {
-  const { chunkTableOffset, chunkTableSize } = bootstrap.tables.extSuperblock;
-  const view = viewOf(bootstrap.bytes);
+  const table = chunkTableIn(bootstrap);
+  const words = wordsOf(table);
   const keys = bootstrap.blobs.map((): number[] => []);
-  const { blobIndex, index, uncompressedSize, flags } = chunkRecord.fields;
-  for (
-    let at = chunkTableOffset, record = 0;
-    at < chunkTableOffset + chunkTableSize;
-    at += chunkRecord.size, record++
-  ) {
-    const ofBlob = blobIndex.read(view, at);
-    const chunkIndex = index.read(view, at);
-    const size = uncompressedSize.read(view, at);
-    const chunkFlags = flags.read(view, at);
+  for (let at = 0, record = 0; at < words.length; at += RECORD_WORDS, record++) {
+    const ofBlob = words[at + WORD.blobIndex] as number;
+    const chunkIndex = words[at + WORD.index] as number;
+    const size = words[at + WORD.uncompressedSize] as number;
+    const chunkFlags = words[at + WORD.flags] as number;
     const blob = bootstrap.blobs[ofBlob];
     if (!blob || chunkIndex >= blob.chunkCount || size > bootstrap.chunkSize) {
       const what = `blob ${ofBlob}, chunk ${chunkIndex}, ${size} bytes`;
-      complain('BOOTSTRAP_INVALID', `chunk table: the record at ${at} is of ${what}`);
+      complain('BOOTSTRAP_INVALID', `chunk table: record ${record} is of ${what}`);
     } else if ((chunkFlags & (CHUNK_FLAGS.encrypted | CHUNK_FLAGS.hole)) !== 0) {
-      complain('BOOTSTRAP_UNSUPPORTED', `chunk table: the record at ${at} has flags 0x${chunkFlags.toString(16)}`);
+      complain('BOOTSTRAP_UNSUPPORTED', `chunk table: record ${record} has flags 0x${chunkFlags.toString(16)}`);
     } else keys[ofBlob]?.push(BlobRecords.keyOf(chunkIndex, record));
   }
-  return keys.map((ofBlob) => new BlobRecords(view, chunkTableOffset, ofBlob));
+  return keys.map((ofBlob) => new BlobRecords(table, ofBlob));
+}
+
+function chunkTableIn({ bytes, tables }: Bootstrap): Uint8Array {
+  const { chunkTableOffset, chunkTableSize } = tables.extSuperblock;
+  return bytes.subarray(chunkTableOffset, chunkTableOffset + chunkTableSize);
 }
 
 /**
@@ -104,7 +116,7 @@ export function tableFromRecords(
 ): ChunkTable {
   const blob = bootstrap.blobs[blobIndex];
   if (!blob) throw new NaiadError('BUG', `no blob ${blobIndex}`);
-  const view = viewOf(bootstrap.bytes);
+  const words = wordsOf(chunkTableIn(bootstrap));
   const placement = new PlacementCheck(blob);
   const table = new ChunkTable();
   let end = 0;
@@ -118,8 +130,8 @@ export function tableFromRecords(
   for (let nth = 0; nth < records.size; nth++) {
     const index = records.index(nth);
     absent(index);
-    const at = records.place(nth);
-    const chunk = chunkAt(view, at);
+    const at = records.record(nth) * RECORD_WORDS;
+    const chunk = chunkAt(words, at);
     const complaint =
       placement.complaint(chunk) ??
       (chunk.uncompressedOffset < end ? 'leaves no room for the chunks before it' : undefined) ??
@@ -127,23 +139,26 @@ export function tableFromRecords(
         ? 'is raw, but of another size stored'
         : undefined);
     if (complaint) complain('BOOTSTRAP_INVALID', `chunk table: chunk ${index} of blob ${blobIndex} ${complaint}`);
-    table.add(chunk, chunkRecord.fields.digest.read(view, at));
+    table.addWithDigestAt(chunk, words, at + WORD.digest);
     end = alignUp(chunk.uncompressedOffset + chunk.uncompressedSize, BLOCK_SIZE);
   }
   absent(blob.chunkCount);
   return table;
 }
 
-/** What a record says of where a chunk is. Field by field: a whole record would cost four times as much. */
-function chunkAt(view: DataView, at: number): Chunk {
-  const { flags, crc32, compressedOffset, compressedSize, uncompressedOffset, uncompressedSize } = chunkRecord.fields;
-  const chunkFlags = flags.read(view, at);
+/** What the record whose words start at `at` says of where a chunk is. */
+function chunkAt(words: Uint32Array, at: number): Chunk {
+  const flags = words[at + WORD.flags] as number;
   return {
-    compressedOffset: compressedOffset.read(view, at),
-    compressedSize: compressedSize.read(view, at),
-    uncompressedOffset: uncompressedOffset.read(view, at),
-    uncompressedSize: uncompressedSize.read(view, at),
-    compressed: (chunkFlags & CHUNK_FLAGS.compressed) !== 0,
-    crc32: (chunkFlags & CHUNK_FLAGS.hasCrc32) !== 0 ? crc32.read(view, at) : 0,
+    compressedOffset: u53At(words, at + WORD.compressedOffset),
+    compressedSize: words[at + WORD.compressedSize] as number,
+    uncompressedOffset: u53At(words, at + WORD.uncompressedOffset),
+    uncompressedSize: words[at + WORD.uncompressedSize] as number,
+    compressed: (flags & CHUNK_FLAGS.compressed) !== 0,
+    crc32: (flags & CHUNK_FLAGS.hasCrc32) !== 0 ? (words[at + WORD.crc32] as number) : 0,
   };
+}
+
+function u53At(words: Uint32Array, at: number): number {
+  return (words[at] as number) + (words[at + 1] as number) * 2 ** 32;
 }

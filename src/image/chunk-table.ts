@@ -29,6 +29,7 @@ export interface BatchSlice {
 
 /** Bytes of a chunk's digest, whatever made it. */
 export const CHUNK_DIGEST_SIZE = 32;
+const DIGEST_WORDS = CHUNK_DIGEST_SIZE / 4;
 const NO_DIGEST = new Uint8Array(CHUNK_DIGEST_SIZE);
 
 /** Neighbouring chunks of which nothing is known. They take no memory, however many a bootstrap claims. */
@@ -55,6 +56,7 @@ export class ChunkTable {
   #count = 0;
   /** Chunks that are present; each has a row of the table. */
   #rows = 0;
+  #uncompressedTotal = 0;
   readonly #absent: AbsentRun[] = [];
   /** How many runs started at or before the chunk asked for last: most go through all chunks in order. */
   #runsBefore = 0;
@@ -70,17 +72,38 @@ export class ChunkTable {
     return this.#count;
   }
 
+  /** Uncompressed bytes of all chunks that are present. */
+  get uncompressedTotal(): number {
+    return this.#uncompressedTotal;
+  }
+
   /** Appends a chunk and returns its index; an offset that is not on a block, which only a broken image has, is rounded down. The digest is copied; `batch` only where the chunk shares a unit. */
   add(chunk: Chunk, digest: Uint8Array, batch?: BatchSlice): number {
-    const index = this.#count;
-    const row = this.#rows;
-    assert(index < CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
     assert(digest.length === CHUNK_DIGEST_SIZE, 'a chunk digest has 32 bytes');
-    this.#table.setBytes(row, DIGEST, digest);
-    this.#table.set(row, UNCOMPRESSED_BLOCK, chunk.uncompressedOffset / BLOCK_SIZE);
-    this.#table.set(row, UNCOMPRESSED_SIZE, chunk.uncompressedSize);
-    this.#store(row, chunk);
-    if (batch) this.#batches.set(index, batch);
+    const { buffer, byteOffset } = this.#table.roomFor(this.#rows);
+    const start = byteOffset + (this.#table.startOf(this.#rows) + DIGEST) * 4;
+    new Uint8Array(buffer, start, CHUNK_DIGEST_SIZE).set(digest);
+    if (batch) this.#batches.set(this.#count, batch);
+    return this.#append(chunk);
+  }
+
+  /** As `add`, with the digest out of `words`, where it starts at `at`: of tens of thousands, none takes an object. */
+  addWithDigestAt(chunk: Chunk, words: Uint32Array, at: number): number {
+    const page = this.#table.roomFor(this.#rows);
+    const digest = this.#table.startOf(this.#rows) + DIGEST;
+    for (let i = 0; i < DIGEST_WORDS; i++) page[digest + i] = words[at + i] as number;
+    return this.#append(chunk);
+  }
+
+  #append(chunk: Chunk): number {
+    const index = this.#count;
+    assert(index < CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
+    const page = this.#table.roomFor(this.#rows);
+    const start = this.#table.startOf(this.#rows);
+    page[start + UNCOMPRESSED_BLOCK] = chunk.uncompressedOffset / BLOCK_SIZE;
+    page[start + UNCOMPRESSED_SIZE] = chunk.uncompressedSize;
+    store(page, start, chunk);
+    this.#uncompressedTotal += chunk.uncompressedSize;
     this.#rows++;
     this.#count++;
     return index;
@@ -135,11 +158,26 @@ export class ChunkTable {
     return row === undefined ? NO_DIGEST : this.#table.bytes(row, DIGEST, CHUNK_DIGEST_SIZE);
   }
 
+  /** Copies the chunk's digest to `words`, from `at` on; false where it is not present or has none: it cannot be verified. */
+  copyDigest(index: number, words: Uint32Array, at: number): boolean {
+    const row = this.#row(index);
+    if (row === undefined) return false;
+    const page = this.#table.pageOf(row);
+    const digest = this.#table.startOf(row) + DIGEST;
+    let any = 0;
+    for (let i = 0; i < DIGEST_WORDS; i++) {
+      const word = page[digest + i] as number;
+      words[at + i] = word;
+      any |= word;
+    }
+    return any !== 0;
+  }
+
   /** Fills in where a chunk was stored, for writers that learn it after `add`. */
   setStored(index: number, stored: Stored): void {
     const row = this.#row(index);
     assert(row !== undefined, 'the chunk is present');
-    this.#store(row, stored);
+    store(this.#table.roomFor(row), this.#table.startOf(row), stored);
   }
 
   /** The chunk that holds device offset `offset`, or undefined past the end. Padding belongs to the chunk before it. */
@@ -152,14 +190,6 @@ export class ChunkTable {
   *content(): Iterable<Uint8Array> {
     yield Buffer.from(JSON.stringify([this.#count, this.#absent, [...this.#batches]]));
     yield* this.#table.content(this.#rows);
-  }
-
-  #store(row: number, { compressedOffset, compressedSize, compressed, crc32 }: Stored): void {
-    const high = Math.floor(compressedOffset / 2 ** 32);
-    this.#table.set(row, COMPRESSED_OFFSET_LOW, compressedOffset);
-    this.#table.set(row, COMPRESSED_OFFSET_HIGH, high * 2 + (compressed ? 1 : 0));
-    this.#table.set(row, COMPRESSED_SIZE, compressedSize);
-    this.#table.set(row, CRC32, crc32);
   }
 
   /** A word of the chunk's row; 0 when it is absent. */
@@ -187,6 +217,19 @@ export class ChunkTable {
     this.#runsBefore = firstAbove(runs.length, (i) => (runs[i] as AbsentRun).first > index);
     return runs[this.#runsBefore - 1];
   }
+}
+
+/** Writes where a chunk was stored into its row, which starts at `start` in `page`. */
+function store(
+  page: Uint32Array,
+  start: number,
+  { compressedOffset, compressedSize, compressed, crc32 }: Stored,
+): void {
+  const high = Math.floor(compressedOffset / 2 ** 32);
+  page[start + COMPRESSED_OFFSET_LOW] = compressedOffset;
+  page[start + COMPRESSED_OFFSET_HIGH] = high * 2 + (compressed ? 1 : 0);
+  page[start + COMPRESSED_SIZE] = compressedSize;
+  page[start + CRC32] = crc32;
 }
 
 /** The first of 0…count-1 for which `isAbove` holds, which then holds for all behind it; `count` when none does. */

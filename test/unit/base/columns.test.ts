@@ -39,8 +39,10 @@ test('an arena keeps runs in one piece, of any size up to a page', () => {
 test('a table keeps words and bytes of a row side by side', () => {
   const table = new Table(5);
   for (let row = 0; row < 3000; row++) {
-    table.setBytes(row, 0, new Uint8Array(8).fill(row % 251));
-    for (let word = 2; word < 5; word++) table.set(row, word, row * 1000 + word);
+    const page = table.roomFor(row);
+    const start = table.startOf(row);
+    new Uint8Array(page.buffer, page.byteOffset + start * 4, 8).fill(row % 251);
+    for (let word = 2; word < 5; word++) page[start + word] = row * 1000 + word;
   }
   for (let row = 0; row < 3000; row++) {
     assert.ok(table.bytes(row, 0, 8).every((byte) => byte === row % 251));
@@ -48,6 +50,7 @@ test('a table keeps words and bytes of a row side by side', () => {
       [2, 3, 4].map((word) => table.get(row, word)),
       [2, 3, 4].map((word) => row * 1000 + word),
     );
+    assert.equal(table.pageOf(row)[table.startOf(row) + 4], row * 1000 + 4);
   }
 });
 

@@ -330,10 +330,10 @@ test('chunk records: in the order of the chunks, and of several of one chunk the
     BlobRecords.keyOf(0, 1),
     BlobRecords.keyOf(2, 2),
   ];
-  const records = new BlobRecords(viewOf(new Uint8Array(4 * chunkRecord.size)), 0, keys);
+  const records = new BlobRecords(new Uint8Array(4 * chunkRecord.size), keys);
   assert.deepEqual([...records.indexes()], [0, 2, 2 ** 24 - 1]);
   assert.deepEqual(
-    [0, 1, 2].map((nth) => records.place(nth) / chunkRecord.size),
+    [0, 1, 2].map((nth) => records.record(nth)),
     [1, 2, 3],
   );
   assert.equal(records.get(1), undefined);
