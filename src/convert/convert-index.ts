@@ -23,7 +23,7 @@ import {
 import { isManifestMediaType, MEDIA_TYPES } from '../format/oci/media-types.ts';
 import { formatPlatform } from '../format/oci/platform.ts';
 import { copyContents } from '../transport/copy.ts';
-import { readConfig, resolveImage } from '../transport/resolve.ts';
+import { type ResolvedImage, readConfig, resolveImage } from '../transport/resolve.ts';
 import type { ImageSource, ImageTarget } from '../transport/transport.ts';
 import { type ConvertHooks, type ConvertOptions, type ConvertReport, convert } from './convert.ts';
 import { imageInput, referenceOf } from './inputs.ts';
@@ -47,7 +47,7 @@ export interface IndexReport {
 }
 
 /** What there is to convert, and what the index says besides. */
-interface Plan {
+export interface IndexPlan {
   /** Of what the index is made: an index, or the one image that was chosen. */
   readonly digest: string;
   readonly annotations: Readonly<Record<string, string>>;
@@ -82,17 +82,17 @@ function originalDigest({ manifests, annotations }: ImageIndex, digest: string):
 }
 
 /**
- * Converts the images of `source`, one after the other, and commits an index of them to `target`.
- * @throws NaiadError PLATFORM_NOT_FOUND when there is nothing to convert; whatever reading, building and pushing throw
+ * Converts the images of `source` that are in its `plan`, one after the other, and commits an index of them to `target`.
+ * @throws NaiadError whatever reading, building and pushing throw
  */
 export async function convertIndex(
   source: ImageSource,
+  plan: IndexPlan,
   target: ImageTarget,
   options: IndexOptions,
   hooks: ConvertHooks,
 ): Promise<IndexReport> {
   const { signal } = hooks;
-  const plan = await planIndex(source, options, signal);
   const images: (ConvertReport & { readonly platform: string })[] = [];
   const entries: Descriptor[] = [];
   for (const [index, { raw, platform }] of plan.images.entries()) {
@@ -116,8 +116,11 @@ export async function convertIndex(
     });
   }
   if (options.withOriginal) {
+    const known = new Map(plan.images.map(({ raw }) => [raw.digest, raw]));
     const originals = await Promise.all(
-      plan.originals.map((entry) => source.manifest(entry as unknown as Descriptor, signal)),
+      (plan.originals as unknown as Descriptor[]).map(
+        (entry) => known.get(entry.digest) ?? source.manifest(entry, signal),
+      ),
     );
     await copyContents(source, target, originals, {
       signal,
@@ -129,32 +132,46 @@ export async function convertIndex(
   return { manifest: index.digest, images, leftOut: plan.leftOut };
 }
 
-async function planIndex(source: ImageSource, options: IndexOptions, signal: AbortSignal): Promise<Plan> {
+/**
+ * Looks for what is to be converted.
+ * @throws NaiadError PLATFORM_NOT_FOUND when there is nothing; whatever reading throws
+ */
+export async function planIndex(source: ImageSource, options: IndexOptions, signal: AbortSignal): Promise<IndexPlan> {
+  const { platform, allPlatforms } = options;
+  if (!allPlatforms)
+    return await planImage(source, await resolveImage(source, { platform, converted: 'skip', signal }), signal);
   const root = await source.rootManifest(signal);
   const document = parseDocument(root.bytes, root.mediaType);
-  if (document.kind === 'index' && options.allPlatforms) {
-    const { manifests, annotations = {}, raw } = document.index;
-    const candidates = manifests.filter((entry) => !isConvertedEntry(entry));
-    const chosen = candidates.filter(isForLinux);
-    if (chosen.length === 0) {
-      throw new NaiadError('PLATFORM_NOT_FOUND', `${source.name}: the index has no image for Linux`);
-    }
-    const images = chosen.map(async (entry) => ({
-      raw: await source.manifest(entry, signal),
-      platform: entry.platform as Platform,
-    }));
-    const originals = (raw.manifests as JsonObject[]).filter((_, at) => !isConvertedEntry(manifests[at] as Descriptor));
-    const others = candidates.filter((entry) => !chosen.includes(entry));
-    return {
-      digest: originalDigest(document.index, root.digest),
-      annotations,
-      images: await Promise.all(images),
-      originals,
-      leftOut: others.map(({ platform }) => (platform ? formatPlatform(platform) : '(no platform)')),
-    };
+  if (document.kind === 'manifest') {
+    return await planImage(source, { raw: root, manifest: document.manifest, entry: undefined }, signal);
   }
-  const { platform: wanted } = options;
-  const { raw, manifest, entry } = await resolveImage(source, { platform: wanted, converted: 'skip', signal });
+  const { manifests, annotations = {}, raw } = document.index;
+  const candidates = manifests.filter((entry) => !isConvertedEntry(entry));
+  const chosen = candidates.filter(isForLinux);
+  if (chosen.length === 0) {
+    throw new NaiadError('PLATFORM_NOT_FOUND', `${source.name}: the index has no image for Linux`);
+  }
+  const images = chosen.map(async (entry) => ({
+    raw: await source.manifest(entry, signal),
+    platform: entry.platform as Platform,
+  }));
+  const originals = (raw.manifests as JsonObject[]).filter((_, at) => !isConvertedEntry(manifests[at] as Descriptor));
+  const others = candidates.filter((entry) => !chosen.includes(entry));
+  return {
+    digest: originalDigest(document.index, root.digest),
+    annotations,
+    images: await Promise.all(images),
+    originals,
+    leftOut: others.map((other) => (other.platform ? formatPlatform(other.platform) : '(no platform)')),
+  };
+}
+
+/** An index of one image. */
+async function planImage(
+  source: ImageSource,
+  { raw, manifest, entry }: Omit<ResolvedImage, 'root'>,
+  signal: AbortSignal,
+): Promise<IndexPlan> {
   const platform = entry?.platform ?? platformOf((await readConfig(source, manifest, signal)).config);
   return {
     digest: raw.digest,
@@ -180,7 +197,7 @@ function describe({ mediaType, digest, bytes }: RawManifest) {
 
 function buildIndex(
   source: ImageSource,
-  { digest, annotations, originals }: Plan,
+  { digest, annotations, originals }: IndexPlan,
   entries: readonly Descriptor[],
   options: IndexOptions,
 ): RawManifest {

@@ -12,7 +12,14 @@ import { resolveImage } from '../transport/resolve.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import { BuildCache } from './build-cache.ts';
 import { type ConvertHooks, type ConvertInput, type ConvertOptions, type ConvertReport, convert } from './convert.ts';
-import { convertIndex, type IndexOptions, type IndexReport, indexFingerprint, sourceDigest } from './convert-index.ts';
+import {
+  convertIndex,
+  type IndexOptions,
+  type IndexReport,
+  indexFingerprint,
+  planIndex,
+  sourceDigest,
+} from './convert-index.ts';
 import { directoryInput, imageInput } from './inputs.ts';
 import { type OptimizeReport, optimize } from './optimize.ts';
 import { BUILDER, type BuildOptions, checkBuildOptions } from './options.ts';
@@ -96,10 +103,10 @@ export async function convertIndexReference(
   }
   if (!options.withOriginal && formatPlace(place) === formatPlace(locate(to))) throw sameName(from);
   await using source = await openSource(place, opening);
-  await source.rootManifest(hooks.signal);
+  const plan = await planIndex(source, options, hooks.signal);
   await using cache = await openCache(options, to, targetOpening, hooks);
   await using target = await openTarget(to, targetOpening);
-  const report = await convertIndex(source, target, { ...options, cache }, hooks);
+  const report = await convertIndex(source, plan, target, { ...options, cache }, hooks);
   await cache?.save();
   return { source: source.name, target: target.name, ...report };
 }

@@ -153,13 +153,13 @@ export const command = defineCommand({
       for (const image of report.images) warnOfSkipped(image, io);
       if (report.leftOut.length > 0) io.note(`not converted: ${report.leftOut.join(', ')}`);
       const texts = report.images.flatMap((image) => [image.platform, ...convertText(image), '']);
-      const value = { ...report, images: report.images.map(resultOf) };
+      const value = { ...report, images: report.images.map(resultOf), upToDate: false };
       io.result(value, ({ target, manifest }) => [...texts, `${target}@${manifest}`].join('\n'));
     } else {
       const report = await withProgress(io, from, (hooks) => convertReference(from, to, options, hooks));
       warnOfSkipped(report, io);
       const more = report.optimized ? [optimizedText(report.optimized)] : [];
-      io.result(resultOf(report), ({ target, manifest }) =>
+      io.result({ ...resultOf(report), upToDate: false }, ({ target, manifest }) =>
         [...convertText(report), ...more, `${target}@${manifest}`].join('\n'),
       );
     }

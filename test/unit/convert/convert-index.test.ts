@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { IndexOptions } from '../../../src/convert/convert-index.ts';
+import { convertIndex, type IndexOptions, planIndex } from '../../../src/convert/convert-index.ts';
 import {
   convertIndexReference,
   convertReference,
@@ -14,6 +14,7 @@ import { BUILD_DEFAULTS } from '../../../src/convert/options.ts';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { MEDIA_TYPES } from '../../../src/format/oci/media-types.ts';
 import { openConvertedImage } from '../../../src/transport/image.ts';
+import { openSource, openTarget } from '../../../src/transport/open.ts';
 import { noise, type SmallFiles, smallImage, writeSmallLayout } from '../../support/small-image.ts';
 import { temporaryDir } from '../../support/temporary.ts';
 
@@ -118,6 +119,28 @@ test('one tag for both kinds: originals as they were, first; converting it again
   assert.equal((await upToDate(name, name, options, signal))?.manifest, report.manifest);
   assert.equal((await convertIndexReference(name, name, options, hooks)).manifest, report.manifest);
 });
+
+for (const options of [
+  settings({ allPlatforms: true, withOriginal: true }),
+  settings({ platform: 'linux/arm64', withOriginal: true }),
+]) {
+  test(`no manifest is asked for twice: ${options.platform ?? 'all platforms'}`, async () => {
+    const { directory, digest } = await layoutOfIndex(FILES);
+    await using source = await openSource(`oci:${directory}:v1`);
+    const asked: string[] = [];
+    const manifest = source.manifest.bind(source);
+    source.manifest = (descriptor, ...rest) => {
+      asked.push(descriptor.digest);
+      return manifest(descriptor, ...rest);
+    };
+    const plan = await planIndex(source, options, signal);
+    await using target = await openTarget(`oci:${place()}:out`);
+    await convertIndex(source, plan, target, options, hooks);
+    // The root, the images for Linux and the build record; what is called Windows' has the manifest of an image for Linux.
+    assert.equal(asked.length, options.allPlatforms ? 4 : 2, `${asked}`);
+    assert.equal(new Set([...asked, digest]).size, asked.length);
+  });
+}
 
 test('one image with its original beside it; to another place its blobs come along', async () => {
   const { directory, entries } = await layoutOfIndex(FILES);
