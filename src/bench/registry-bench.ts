@@ -151,10 +151,11 @@ class RegistryBench {
       return size / 1000 / (performance.now() - start);
     };
     const target = `docker://${server.host}/bench:1`;
-    await this.#compare(
-      { what: 'push', server: server.name, peer: 'skopeo' },
-      () => push(process.execPath, [COMMAND, 'copy', '--quiet', '--plain-http', reference, target]),
-      () => push('skopeo', ['--insecure-policy', 'copy', '-q', '--dest-tls-verify=false', reference, target]),
+    const ours = () => push(process.execPath, [COMMAND, 'copy', '--quiet', '--plain-http', reference, target]);
+    // Memory that a virtual machine has not used yet comes from its host, at two seconds a GiB: not to be paid by who begins.
+    await ours();
+    await this.#compare({ what: 'push', server: server.name, peer: 'skopeo' }, ours, () =>
+      push('skopeo', ['--insecure-policy', 'copy', '-q', '--dest-tls-verify=false', reference, target]),
     );
     // Whoever came last, the registry has it now.
   }
