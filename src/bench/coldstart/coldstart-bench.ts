@@ -1,10 +1,12 @@
 // `naiad bench coldstart`: how long an application of an image takes to be ready, by every way there is to bring the image
 // to it, over the same link, in turn, from cold caches.
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { throwIfAborted } from '../../base/concurrency.ts';
 import { hasCode, NaiadError } from '../../base/errors.ts';
+import { KiB } from '../../base/units.ts';
 import { version } from '../../base/version.ts';
 import { findRuntime } from '../../container/runtime.ts';
 import { createSpool } from '../../store/spool.ts';
@@ -91,6 +93,8 @@ export interface ImageFacts {
 const ORIGINAL = 'bench:original';
 const CONVERTED = 'bench:lazy';
 const OPTIMIZED = 'bench:optimized';
+const OTHER = 'bench:other';
+const OTHER_SIZE = 100 * KiB;
 
 /** @throws NaiadError PERMISSION, RUNTIME_MISSING, ALREADY_CONVERTED, COMMAND_FAILED, CANCELED, … */
 export async function benchColdstart(options: ColdstartOptions): Promise<ColdstartOutcome> {
@@ -108,6 +112,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
   note(`pushing ${options.image} to ${registry.what}`);
   const near = `127.0.0.1:${registry.port}`;
   const { original, lazy, convertedSize } = await putImages(options, near);
+  await putOther(place('other'), near, signal);
   await using proxy = new WorkerProcess('link-main.ts', [String(registry.port), options.link.text]);
   const far = `127.0.0.1:${await proxy.ask<number>('port')}`;
   await using puller = new WorkerProcess('pull-main.ts');
@@ -116,6 +121,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
     original: `docker://${far}/${ORIGINAL}`,
     converted: `docker://${far}/${CONVERTED}`,
     optimized: `docker://${far}/${OPTIMIZED}`,
+    other: `docker://${near}/${OTHER}`,
   };
   note('measuring the link');
   const measuredLink = await checkLink(`http://${far}`, `/v2/bench/blobs/${original.largest}`);
@@ -167,6 +173,13 @@ async function putImages({ image, registryArguments, signal, note }: ColdstartOp
     lazy: await describeImage(to, signal),
     convertedSize: targetSize,
   };
+}
+
+/** An image of one file, for daemons to have mounted something. */
+async function putOther(directory: string, near: string, signal: AbortSignal): Promise<void> {
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'file'), randomBytes(OTHER_SIZE).toString('hex'));
+  await runNaiad(['convert', '--quiet', `dir:${directory}`, `docker://${near}/${OTHER}`], { signal });
 }
 
 async function describeImage(reference: string, signal: AbortSignal) {

@@ -28,8 +28,9 @@ export interface LazyOptions {
   readonly cache?: string;
 }
 
-/** A daemon in the field has run for longer, and is idle. */
+/** A daemon in the field has run for longer, has mounted other images, and is idle. */
 const SETTLE_MS = 500;
+const OTHER_MS = 100;
 
 export function lazyWay(stage: Stage, options: LazyOptions): Way {
   return {
@@ -41,7 +42,12 @@ export function lazyWay(stage: Stage, options: LazyOptions): Way {
 async function beginLazily(stage: Stage, options: LazyOptions, directory: string): Promise<Start> {
   const place = { state: join(directory, 'state'), cache: options.cache ?? join(directory, 'cache') };
   const daemon = await BenchDaemon.start(place, stage.signal);
-  await sleep(SETTLE_MS, undefined, { signal: stage.signal }).catch(() => undefined); // Then launching is canceled.
+  try {
+    await useOnce(daemon, stage, options, directory);
+  } catch (error) {
+    await daemon[Symbol.asyncDispose]();
+    throw error;
+  }
   let idle = 0;
   const mounted: MountAnswer[] = [];
   return {
@@ -53,10 +59,7 @@ async function beginLazily(stage: Stage, options: LazyOptions, directory: string
         roots.map(async (mountpoint, index) => {
           mkdirSync(mountpoint);
           const { image, driver, request } = options;
-          // As naiad run asks: for a container.
-          const how = { readWrite: true, environment: {}, owner: thisProcess() };
-          const asked = { image, mountpoint, driver, ...how, ...request };
-          mounted[index] = await daemon.mount(asked);
+          mounted[index] = await daemon.mount({ image, mountpoint, driver, ...forContainer(), ...request });
         }),
       );
       const marks = marksOf(mounted, beganAt, nowMs());
@@ -84,6 +87,22 @@ async function beginLazily(stage: Stage, options: LazyOptions, directory: string
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** As naiad run asks. */
+function forContainer() {
+  return { readWrite: true, environment: {}, owner: thisProcess() };
+}
+
+/** Another image is mounted for a moment, with a cache of its own: the process that pulls for full pulls has pulled before, too. */
+async function useOnce(daemon: BenchDaemon, stage: Stage, { driver }: LazyOptions, directory: string): Promise<void> {
+  const pause = (ms: number) => sleep(ms, undefined, { signal: stage.signal }).catch(() => undefined); // Then launching is canceled.
+  const [mountpoint, cache] = [join(directory, 'other'), join(directory, 'other-cache')];
+  mkdirSync(mountpoint);
+  const { mount } = await daemon.mount({ image: stage.other, mountpoint, driver, cache, ...forContainer() });
+  await pause(OTHER_MS);
+  await daemon.unmount(mount.id);
+  await pause(SETTLE_MS);
 }
 
 /** What the daemon tells of the slowest; without that, everything was mounting. */

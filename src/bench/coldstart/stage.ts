@@ -15,6 +15,8 @@ export interface Stage {
   readonly original: string;
   readonly converted: string;
   readonly optimized: string;
+  /** A small converted image with nothing of this one, not behind the link. */
+  readonly other: string;
 }
 
 /** A root of which containers write into an upper directory of their own. */
