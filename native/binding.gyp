@@ -1,9 +1,34 @@
 {
+  "variables": {
+    # The sources that zstd-napi is built of.
+    "zstd": "<!(node -p \"require('path').relative('.', require('path').dirname(require.resolve('zstd-napi/package.json'))) + '/deps/zstd/lib'\")"
+  },
   "targets": [
     {
+      "target_name": "zstd",
+      "type": "static_library",
+      "sources": [
+        "<(zstd)/common/debug.c",
+        "<(zstd)/common/entropy_common.c",
+        "<(zstd)/common/error_private.c",
+        "<(zstd)/common/fse_decompress.c",
+        "<(zstd)/common/xxhash.c",
+        "<(zstd)/common/zstd_common.c",
+        "<(zstd)/decompress/huf_decompress.c",
+        "<(zstd)/decompress/huf_decompress_amd64.S",
+        "<(zstd)/decompress/zstd_ddict.c",
+        "<(zstd)/decompress/zstd_decompress.c",
+        "<(zstd)/decompress/zstd_decompress_block.c"
+      ],
+      "defines": ["XXH_NAMESPACE=ZSTD_", "ZSTDLIB_VISIBLE=", "ZSTDERRORLIB_VISIBLE="],
+      "cflags": ["-fvisibility=hidden"]
+    },
+    {
       "target_name": "naiad",
+      "dependencies": ["zstd"],
       "sources": [
         "src/addon.cc",
+        "src/codec/zstd.cc",
         "src/descriptors/descriptors.cc",
         "src/descriptors/packets.cc",
         "src/descriptors/passing.cc",
@@ -26,7 +51,7 @@
         "src/mount/mount.cc",
         "src/process/replace.cc"
       ],
-      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "src"],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "src", "<(zstd)"],
       "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
       "cflags!": ["-std=gnu++17"],
       "cflags_cc!": ["-std=gnu++17"],

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 
 const root = dirname(import.meta.dirname);
 const napi = join(root, 'node_modules/node-addon-api');
+const zstd = join(root, 'node_modules/zstd-napi/deps/zstd/lib');
 const headers = join(dirname(dirname(process.execPath)), 'include/node');
 const directory = join(root, 'native/build/sanitize');
 const sourceRoot = join(root, 'native/src');
@@ -21,10 +22,15 @@ const sources = readdirSync(sourceRoot, { recursive: true, encoding: 'utf8' }).f
 const addon = join(directory, 'naiad.node');
 const keeper = join(directory, 'naiad-keeper');
 mkdirSync(directory, { recursive: true });
-compile(addon, (source) => !PROGRAMS.some((program) => source.startsWith(`${program}/`)), [
-  ['-fPIC', '-shared', '-isystem', napi, '-isystem', headers],
-  ['-DNAPI_VERSION=9', '-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS', '-DNODE_ADDON_API_DISABLE_DEPRECATED'],
-]);
+compile(
+  addon,
+  (source) => !PROGRAMS.some((program) => source.startsWith(`${program}/`)),
+  [
+    ['-fPIC', '-shared', '-isystem', napi, '-isystem', headers, '-isystem', zstd],
+    ['-DNAPI_VERSION=9', '-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS', '-DNODE_ADDON_API_DISABLE_DEPRECATED'],
+  ],
+  [join(root, 'native/build/Release/zstd.a')],
+);
 compile(keeper, (source) => source.startsWith('keeper/'), []);
 const runtime = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
 run(['unit', '--only', 'unit/native'], {
@@ -40,9 +46,12 @@ function required(names) {
   return { REQUIRE: [process.env.REQUIRE, names].filter(Boolean).join(',') };
 }
 
-function compile(target, chosen, options) {
+/** `libraries` are linked as the ordinary build made them. */
+function compile(target, chosen, options, libraries = []) {
   const chosenSources = sources.filter(chosen).map((source) => join(sourceRoot, source));
-  execFileSync('g++', [...COMMON, ...options.flat(), ...chosenSources, '-o', target], { stdio: 'inherit' });
+  execFileSync('g++', [...COMMON, ...options.flat(), ...chosenSources, ...libraries, '-o', target], {
+    stdio: 'inherit',
+  });
 }
 
 function run(args, env) {

@@ -1,6 +1,7 @@
 // Registers every operation of the addon; the operations are in the folders beside this file.
 #include <napi.h>
 
+#include "codec/zstd.h"
 #include "descriptors/descriptors.h"
 #include "descriptors/packets.h"
 #include "digest/sha256.h"
@@ -43,6 +44,7 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("sha256UpdateAsync", Napi::Function::New(env, naiad::Sha256UpdateAsync, "sha256UpdateAsync"));
   exports.Set("sha256Copy", Napi::Function::New(env, naiad::Sha256Copy, "sha256Copy"));
   exports.Set("sha256Digest", Napi::Function::New(env, naiad::Sha256Digest, "sha256Digest"));
+  exports.Set("zstdDecompress", Napi::Function::New(env, naiad::ZstdDecompress, "zstdDecompress"));
   return exports;
 }
 

@@ -1,13 +1,32 @@
 // From stored bytes to the chunks in them, verified. Everything that shows a byte of an image goes through here.
 import { short } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
+import { KiB } from '../base/units.ts';
 import { decompress, digestOf } from '../codec/codec.ts';
 import type { Device } from '../image/device.ts';
+import { addonIfBuilt } from '../native/load.ts';
 import type { FetchUnit } from './fetch-plan.ts';
 
 /** The bytes of a stored unit once decompressed, into `room` as `decompress` does. @throws NaiadError CHUNK_INVALID. */
 export function unpackUnit(device: Device, unit: FetchUnit, stored: Uint8Array, room?: Uint8Array): Uint8Array {
   return unit.compressed ? decompress(device.compressor, stored, unit.uncompressedSize, room) : stored;
+}
+
+/** Less than this is unpacked before another thread has woken up. */
+const ASIDE_SIZE_MIN = 128 * KiB;
+
+/** As `unpackUnit`, on another thread where that is worth it. `stored` and `room` stay as they are until it is done. */
+export async function unpackAside(
+  device: Device,
+  unit: FetchUnit,
+  stored: Uint8Array,
+  room: Uint8Array | undefined,
+): Promise<Uint8Array> {
+  if (room && unit.compressed && device.compressor === 'zstd' && room.length >= ASIDE_SIZE_MIN) {
+    const size = await addonIfBuilt()?.zstdDecompress(room, stored);
+    if (size === room.length) return room;
+  }
+  return unpackUnit(device, unit, stored, room); // Whatever else it is that is wrong with it is found here.
 }
 
 /**

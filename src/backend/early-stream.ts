@@ -56,7 +56,8 @@ export class EarlyStream implements Disposable {
   async #take(signal: AbortSignal): Promise<BlobStream | undefined> {
     if (this.#isLeft) return undefined;
     this.#leave();
-    const onAbort = () => this.#end();
+    // The memory of a piece stays its reader's until that asks for the next one, or leaves.
+    const onAbort = () => this.#abort();
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     const stream = await this.#opened.catch(() => undefined);
@@ -70,7 +71,11 @@ export class EarlyStream implements Disposable {
       yield* this.#held.splice(0);
       await this.#holding; // It was asking for one more.
       yield* this.#held.splice(0);
-      for (let next = await this.#rest?.next(); next && !next.done; next = await this.#rest?.next()) yield next.value;
+      while (!this.#over.signal.aborted) {
+        const next = await this.#rest?.next();
+        if (!next || next.done) break;
+        yield next.value;
+      }
       this.#over.signal.throwIfAborted(); // Then that was not its end.
     } finally {
       onLeft();
@@ -97,8 +102,12 @@ export class EarlyStream implements Disposable {
     this.#left.resolve();
   }
 
-  #end(): void {
+  #abort(): void {
     this.#over.abort(new NaiadError('CANCELED', 'nobody wants the rest'));
+  }
+
+  #end(): void {
+    this.#abort();
     this.#held.length = 0;
     void this.#rest?.return?.().catch(() => undefined);
   }

@@ -3,7 +3,7 @@
 import { readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
-import { chunkOf, unpackUnit, verifyChunk } from '../backend/chunk-content.ts';
+import { chunkOf, unpackAside, verifyChunk } from '../backend/chunk-content.ts';
 import type { Priority } from '../backend/fetch-counters.ts';
 import { chunksOfUnit, type FetchUnit, unitsOf } from '../backend/fetch-plan.ts';
 import { deadlineFailure, type FetchRequest, FetchScheduler, type FetchTarget } from '../backend/fetch-scheduler.ts';
@@ -402,7 +402,7 @@ export class ChunkCache implements AsyncDisposable {
     let wrong: NaiadError | undefined;
     for (const index of unit.chunks) {
       try {
-        whole ??= unpackUnit(this.device, unit, stored, room);
+        whole ??= await unpackAside(this.device, unit, stored, room);
         const chunk = chunkOf(this.device, index, whole);
         await this.#publish(index, chunk);
         this.#quarantine.release(index);

@@ -33,6 +33,7 @@ export interface Addon {
   fuseTouches(session: number): { readonly touches: Float64Array; readonly cut: boolean };
   fuseClone(fd: number): number;
   fuseResend(fd: number): number;
+  zstdDecompress(room: Uint8Array, stored: Uint8Array): Promise<number>;
   sha256Start(): Sha256;
   sha256Update(hash: Sha256, bytes: Uint8Array): void;
   sha256UpdateAsync(hash: Sha256, bytes: Uint8Array): Promise<void>;
@@ -68,6 +69,12 @@ export function loadAddon(): Addon {
     cause: loaded.problem,
     hint: BUILD_HINT,
   });
+}
+
+/** Undefined where it was not built, for what goes on without. */
+export function addonIfBuilt(): Addon | undefined {
+  loaded ??= tryLoad();
+  return 'addon' in loaded ? loaded.addon : undefined;
 }
 
 /** The path of a program built beside the addon. @throws NaiadError ADDON_MISSING when it was not built. */

@@ -76,6 +76,28 @@ test('early stream: what is held stays as it was though the source uses its memo
   assert.deepEqual(Buffer.concat(pieces), Buffer.from(BLOB));
 });
 
+test('early stream: a piece is left alone after its reader is told to stop, until that asks for the next or leaves', async () => {
+  let isOver = false;
+  const { reader } = scripted(async function* () {
+    try {
+      yield BLOB.subarray(0, 500);
+      yield BLOB.subarray(500);
+    } finally {
+      isOver = true;
+    }
+  });
+  using early = new EarlyStream(reader, SIZE);
+  const stop = new AbortController();
+  const stream = await early.of(reader).open?.(WHOLE, stop.signal);
+  for await (const _ of stream?.pieces ?? []) {
+    stop.abort(new Error('enough'));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(isOver, false);
+    break;
+  }
+  assert.equal(isOver, true);
+});
+
 test('early stream: other ranges, and the origin, are asked for anew', async () => {
   const { reader, asked } = scripted(inPieces);
   using early = new EarlyStream(reader, SIZE);

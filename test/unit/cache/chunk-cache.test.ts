@@ -206,6 +206,21 @@ test('cache: of a coalesced request only the bad chunk fails, and it alone is fe
   assert.ok(cache.isReady({ offset: 0, size: 8192 }));
 });
 
+test('cache: large chunks come as small ones do, and are told of as small ones are where they do not decompress', async () => {
+  using directory = temporaryDir('cache');
+  const blob = makeBlob([patterned(300_000, 1), patterned(1_500_000, 2), patterned(300_000, 3)]);
+  const stored = Buffer.from(blob.stored);
+  stored.fill(0, blob.device.chunks.compressedOffset(2));
+  await using cache = await openCache(directory.path, blob, memoryReader(stored));
+  assert.deepEqual(await read(cache, 0, 300_000), blob.flat.subarray(0, 300_000));
+  const at = blob.device.chunks.uncompressedOffset(2);
+  await assert.rejects(cache.ensure({ offset: at, size: 1 }), {
+    code: 'CHUNK_INVALID',
+    message: `zstd data of ${blob.device.chunks.compressedSize(2)} bytes does not decompress to 300000 bytes`,
+  });
+  assert.equal(cache.isReady({ offset: at, size: 1 }), false);
+});
+
 test('cache: data that does not decompress is CHUNK_INVALID', async () => {
   using directory = temporaryDir('cache');
   const blob = makeBlob([Buffer.alloc(9000, 'naiad')]);
