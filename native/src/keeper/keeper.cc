@@ -151,16 +151,22 @@ bool Keeper::OpenNumbers() {
   JournalHeader* header = journal_.header();
   const bool all = header->unrecorded != 0;
   occupied_end_ = all ? header->number_end : journal_.AwaitedEnd();
-  const uint32_t limit = all ? occupied_end_ + kNumbersMax : std::max(occupied_end_, kNumbersMax);
+  uint32_t limit = all ? occupied_end_ + kNumbersMax : std::max(occupied_end_, kNumbersMax);
   if (limit > kNumberLimit) {
     errno = EMFILE;
     return false;
   }
   rlimit numbers;
   getrlimit(RLIMIT_NOFILE, &numbers);
-  numbers.rlim_cur = limit;
-  if (numbers.rlim_max < limit) numbers.rlim_max = limit;
-  if (setrlimit(RLIMIT_NOFILE, &numbers) < 0) return false;
+  const rlim_t allowed = numbers.rlim_max;
+  numbers = {limit, std::max<rlim_t>(allowed, limit)};
+  if (setrlimit(RLIMIT_NOFILE, &numbers) < 0) {
+    // Without CAP_SYS_RESOURCE there are no more than these. Few readers at once is better than none; half is left to the next one.
+    if (!all || allowed < occupied_end_ + 2 * kNumbersFew) return false;
+    limit = occupied_end_ + static_cast<uint32_t>(allowed - occupied_end_) / 2;
+    numbers = {limit, allowed};
+    if (setrlimit(RLIMIT_NOFILE, &numbers) < 0) return false;
+  }
   const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
   for (uint32_t number = 0; number < occupied_end_; number++) {
     if ((!all && !journal_.Awaited(number)) || fcntl(static_cast<int>(number), F_GETFD) >= 0) continue;

@@ -25,6 +25,8 @@ constexpr uint32_t kWordsMax = 64;
 constexpr int kTaken = 3;
 /** Descriptors are numbered below this whatever happened before. */
 constexpr uint32_t kNumberLimit = 1u << 20;
+/** With fewer numbers of its own a keeper does not start. */
+constexpr uint32_t kNumbersFew = 512;
 
 struct Options {
   const char* socket_path;
