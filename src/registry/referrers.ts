@@ -1,7 +1,9 @@
 // Manifests that name another one as their subject (signatures, SBOMs, traces). A registry lists them itself, or a tag made
 // of the subject's digest names an index of them that every client keeps.
 import { NaiadError } from '../base/errors.ts';
-import { MANIFEST_SIZE_MAX } from '../base/limits.ts';
+import { INDEX_ENTRIES_MAX, MANIFEST_SIZE_MAX } from '../base/limits.ts';
+import { TransientFailure } from '../base/transient.ts';
+import { MiB } from '../base/units.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
 import {
   type Descriptor,
@@ -16,8 +18,9 @@ import { getManifest, putManifest } from './manifests.ts';
 import { nextPage } from './tags.ts';
 import type { Call, Registry } from './transport.ts';
 
-/** Pages of one list; nobody has so many referrers. */
+/** Pages of one list, and their bytes: nobody has so many referrers. */
 const PAGES_MAX = 50;
+const PAGES_SIZE_MAX = 16 * MiB;
 
 /** The tag that stands in for a list of referrers. */
 export function fallbackTag(digest: string): string {
@@ -25,20 +28,33 @@ export function fallbackTag(digest: string): string {
   return `${algorithm.slice(0, 32)}-${hex.slice(0, 64)}`.replace(/[^A-Za-z0-9._-]/g, '-');
 }
 
-/** What refers to `subject`, from the registry's list or from the tag; empty when nothing does. */
+/**
+ * What refers to `subject`, from the registry's list or from the tag; empty when nothing does.
+ * @throws NaiadError ACCESS_DENIED, REGISTRY_…, MANIFEST_INVALID, LIMIT_EXCEEDED
+ */
 export async function listReferrers(
   registry: Registry,
   repository: string,
   subject: string,
   signal?: AbortSignal,
 ): Promise<readonly Descriptor[]> {
+  const what = `referrers of ${subject} in ${repository} at ${registry.host}`;
   const found: Descriptor[] = [];
+  let size = 0;
   let next: string | URL | undefined = `/v2/${repository}/referrers/${subject}`;
-  for (let page = 0; next !== undefined && page < PAGES_MAX; page++) {
+  for (let page = 1; next !== undefined; page++) {
     const answer = await referrersPage(registry, repository, next, signal);
-    if (answer === undefined) return (await fallbackIndex(registry, repository, subject, signal))?.manifests ?? [];
+    if (answer === undefined && page === 1) {
+      return (await fallbackIndex(registry, repository, subject, signal))?.manifests ?? [];
+    }
+    if (answer === undefined) throw new NaiadError('REGISTRY_PROTOCOL', `${what}: page ${page} of the list is missing`);
     found.push(...answer.manifests);
+    size += answer.size;
     next = answer.next;
+    if (size > PAGES_SIZE_MAX || (next && page === PAGES_MAX)) {
+      const most = `${PAGES_MAX} pages and ${PAGES_SIZE_MAX} bytes`;
+      throw new NaiadError('LIMIT_EXCEEDED', `${what}: the list does not end within ${most}`);
+    }
   }
   return found;
 }
@@ -53,13 +69,20 @@ export async function hasReferrersApi(
   return (await referrersPage(registry, repository, `/v2/${repository}/referrers/${subject}`, signal)) !== undefined;
 }
 
+interface ReferrersPage {
+  readonly manifests: readonly Descriptor[];
+  /** Bytes of the page. */
+  readonly size: number;
+  readonly next: URL | undefined;
+}
+
 /** Undefined where the registry has no such lists: it says so in many ways, also with pages of HTML. */
 async function referrersPage(
   registry: Registry,
   repository: string,
   path: string | URL,
   signal: AbortSignal | undefined,
-): Promise<{ readonly manifests: readonly Descriptor[]; readonly next: URL | undefined } | undefined> {
+): Promise<ReferrersPage | undefined> {
   const asked: Call = {
     ...{ method: 'GET', path, repository, actions: 'pull', signal, redirect: 'manual' },
     ...{ what: `referrers in ${repository}`, notFound: 'IMAGE_NOT_FOUND', capability: 'referrers' },
@@ -72,7 +95,7 @@ async function referrersPage(
     if (type !== MEDIA_TYPES.ociIndex && type !== 'application/json') return undefined;
     const bytes = await readBody(response, MANIFEST_SIZE_MAX, `${asked.what} at ${registry.host}`);
     const { manifests } = parseIndex(bytes, MEDIA_TYPES.ociIndex);
-    return { manifests, next: nextPage(headerOf(response, 'link'), response.url) };
+    return { manifests, size: bytes.length, next: nextPage(headerOf(response, 'link'), response.url) };
   });
 }
 
@@ -117,7 +140,11 @@ export function referrerOf(manifest: RawManifest): { subject: string; descriptor
   return { subject: parsed.subject.digest, descriptor };
 }
 
-/** Lists a manifest that was pushed under the tag of its subject, for a registry that does not list it itself. */
+/**
+ * Lists a manifest that was pushed under the tag of its subject, for a registry that does not list it itself.
+ * @throws NaiadError LIMIT_EXCEEDED when the list is full; REGISTRY_PROTOCOL when what is written to it does not stay; ACCESS_DENIED,
+ *   REGISTRY_…, MANIFEST_INVALID
+ */
 export async function addFallbackReferrer(
   registry: Registry,
   repository: string,
@@ -127,19 +154,35 @@ export async function addFallbackReferrer(
   const referrer = referrerOf(manifest);
   if (!referrer) return;
   const { subject, descriptor } = referrer;
-  // Two clients may write at once: what was written is read again, and written again where the other one won.
-  for (let attempt = 0; attempt < 3; attempt++) {
-    const index = await fallbackIndex(registry, repository, subject, signal, true);
-    const known = (index?.raw.manifests as Descriptor[] | undefined) ?? [];
-    if (known.some(({ digest }) => digest === descriptor.digest)) return;
-    const next = {
-      schemaVersion: 2,
-      mediaType: MEDIA_TYPES.ociIndex,
-      ...index?.raw,
-      manifests: [...known, descriptor],
-    };
-    const bytes = Buffer.from(JSON.stringify(next));
-    const raw = { mediaType: next.mediaType, digest: sha256Digest(bytes), bytes };
-    await putManifest(registry, { repository, selector: fallbackTag(subject) }, raw, signal);
+  const tag = fallbackTag(subject);
+  const what = `list of referrers ${repository}:${tag}`;
+  const read = async () => await fallbackIndex(registry, repository, subject, signal, true);
+  const isListed = (index: ImageIndex | undefined) =>
+    index?.manifests.some(({ digest }) => digest === descriptor.digest) ?? false;
+  await registry.retry({ what, signal }, undefined, async () => {
+    const index = await read();
+    if (isListed(index)) return;
+    const longer = withReferrer(index, descriptor, `${what} at ${registry.host}`);
+    await putManifest(registry, { repository, selector: tag }, longer, signal);
+    if (isListed(await read())) return;
+    // Another client, that had read it before this was written, has written it since.
+    const gone = `${what} at ${registry.host}: ${descriptor.digest} was written to it, and is not in it`;
+    const hint = 'Push again, once nobody else pushes what refers to the same image.';
+    throw new TransientFailure(new NaiadError('REGISTRY_PROTOCOL', gone, { hint }));
+  });
+}
+
+/** A list with one more; what else it says stays. A longer one than is read here is not written. */
+function withReferrer(index: ImageIndex | undefined, added: Descriptor, what: string): RawManifest {
+  const known = (index?.raw.manifests as readonly Descriptor[] | undefined) ?? [];
+  const document = {
+    ...{ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex },
+    ...index?.raw,
+    manifests: [...known, added],
+  };
+  const bytes = Buffer.from(JSON.stringify(document));
+  if (known.length >= INDEX_ENTRIES_MAX || bytes.length > MANIFEST_SIZE_MAX) {
+    throw new NaiadError('LIMIT_EXCEEDED', `${what}: it is full, with ${known.length} entries`);
   }
+  return { mediaType: document.mediaType, digest: sha256Digest(bytes), bytes };
 }
