@@ -13,6 +13,8 @@ export const LAYERS_MAX = 254;
 export const INDEX_ENTRIES_MAX = 1000;
 /** An index may name an index; nobody nests deeper. */
 export const INDEX_DEPTH_MAX = 3;
+/** Manifests that one copy holds in memory: an index of 20 platforms has some 100 KB. */
+export const COPY_MANIFESTS_SIZE_MAX = 64 * MiB;
 /** Steps in the history of a config, those without a layer included. */
 export const HISTORY_ENTRIES_MAX = 10_000;
 /** Blobs of one bootstrap: eight bits of a chunk address, one value reserved (rafs layout/v6.rs). */

@@ -1,7 +1,7 @@
 // An image moved as it is, byte for byte, converted or not: blobs first, then manifests from the leaves up, the name last.
 import { forEachBounded } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import { BLOBS_IN_FLIGHT_MAX, INDEX_DEPTH_MAX } from '../base/limits.ts';
+import { BLOBS_IN_FLIGHT_MAX, COPY_MANIFESTS_SIZE_MAX, INDEX_DEPTH_MAX } from '../base/limits.ts';
 import { type Descriptor, parseDocument, type RawManifest } from '../format/oci/manifest.ts';
 import { layerKind } from '../format/oci/media-types.ts';
 import { formatPlace, locate } from './locate.ts';
@@ -76,6 +76,8 @@ interface Plan {
   readonly manifests: Map<string, RawManifest>;
   readonly blobs: Map<string, Descriptor>;
   readonly referrers: Map<string, RawManifest>;
+  /** Bytes of manifests and referrers. */
+  manifestsSize: number;
   foreignLayers: number;
 }
 
@@ -123,7 +125,7 @@ export async function copyContents(
 }
 
 function emptyPlan(): Plan {
-  return { manifests: new Map(), blobs: new Map(), referrers: new Map(), foreignLayers: 0 };
+  return { manifests: new Map(), blobs: new Map(), referrers: new Map(), manifestsSize: 0, foreignLayers: 0 };
 }
 
 /** @returns their bytes */
@@ -169,6 +171,11 @@ async function collect(
       `${source.name}: indexes lie in indexes, more than ${INDEX_DEPTH_MAX} deep`,
     );
   }
+  plan.manifestsSize += raw.bytes.length;
+  if (plan.manifestsSize > COPY_MANIFESTS_SIZE_MAX) {
+    const most = `at most ${COPY_MANIFESTS_SIZE_MAX} bytes of them are copied at once`;
+    throw new NaiadError('LIMIT_EXCEEDED', `${source.name}: too many manifests; ${most}`);
+  }
   const document = parseDocument(raw.bytes, raw.mediaType);
   if (document.kind === 'manifest') {
     const { config, layers } = document.manifest;
@@ -178,6 +185,7 @@ async function collect(
     }
   } else {
     for (const entry of document.index.manifests) {
+      if (plan.manifests.has(entry.digest)) continue;
       await collect(source, await source.manifest(entry, signal), plan, depth + 1, signal);
     }
   }
@@ -196,6 +204,8 @@ async function collectReferrers(source: ImageSource, plan: Plan, signal: AbortSi
         const raw = await source.manifest(entry, signal);
         const own: Plan = { ...plan, manifests: new Map() };
         await collect(source, raw, own, 0, signal);
+        plan.manifestsSize = own.manifestsSize;
+        plan.foreignLayers = own.foreignLayers;
         for (const [digest, manifest] of own.manifests) plan.referrers.set(digest, manifest);
         found.push(entry.digest);
       }

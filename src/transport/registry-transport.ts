@@ -150,13 +150,10 @@ export class RegistryTarget implements ImageTarget {
 
   async #push(blob: Omit<BlobUpload, 'repository'>, options: PutOptions): Promise<void> {
     const { digest } = blob.descriptor;
-    const pushing = this.#pushing.get(digest) ?? this.#pushOnce(blob, options);
+    const pushing =
+      this.#pushing.get(digest) ?? this.#pushOnce(blob, options).finally(() => this.#pushing.delete(digest));
     this.#pushing.set(digest, pushing);
-    try {
-      await pushing;
-    } finally {
-      this.#pushing.delete(digest);
-    }
+    await pushing;
   }
 
   async #pushOnce(blob: Omit<BlobUpload, 'repository'>, { signal, onProgress }: PutOptions): Promise<void> {
@@ -168,6 +165,7 @@ export class RegistryTarget implements ImageTarget {
     try {
       const { repository } = this.#reference;
       await uploadBlob(this.#registry, { ...blob, repository, onProgress }, signal);
+      this.#missing.delete(descriptor.digest);
     } catch (error) {
       throw systemError(error, `pushing blob ${descriptor.digest}`);
     }

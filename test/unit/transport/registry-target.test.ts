@@ -41,3 +41,19 @@ test('registry target: a push that nobody takes leaves no file open', async () =
     [],
   );
 });
+
+test('registry target: what was pushed is not sent again', async () => {
+  const bytes = noise(1000);
+  const descriptor = { digest: sha256Digest(bytes), size: bytes.length };
+  let puts = 0;
+  await using double = await startDouble(({ method }, response) => {
+    if (method === 'PUT') puts++;
+    const status = method === 'HEAD' ? (puts > 0 ? 200 : 404) : method === 'POST' ? 202 : 201;
+    response.writeHead(status, { location: '/upload' }).end();
+  });
+  await using target = await RegistryTarget.open(parseReference(`${double.host}/a:1`));
+  assert.equal(await target.hasBlob(descriptor), false);
+  await Promise.all([target.putBytes(descriptor, bytes), target.putBytes(descriptor, bytes)]);
+  await target.putBytes(descriptor, bytes);
+  assert.equal(puts, 1);
+});
