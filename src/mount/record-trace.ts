@@ -18,26 +18,32 @@ export interface RecordRequest {
   readonly timeoutMs: number;
 }
 
+export interface Recording {
+  readonly trace: Trace;
+  /** Of a container that was recorded until it ended. */
+  readonly exitCode: number | undefined;
+}
+
 /** @throws NaiadError COMMAND_FAILED when it ends before it is ready, LIMIT_EXCEEDED when that takes too long */
-export async function recordTrace(request: RecordRequest, signal: AbortSignal): Promise<Trace> {
+export async function recordTrace(request: RecordRequest, signal: AbortSignal): Promise<Recording> {
   const recorder = new Recorder(request);
   await runContainer({ ...request.run, record: true, watch: recorder }, signal);
-  return recorder.trace;
+  return recorder.recording;
 }
 
 class Recorder implements RunWatch {
   readonly #request: RecordRequest;
   readonly #waiter: ReadyWaiter | undefined;
-  #trace: Trace | undefined;
+  #recording: Recording | undefined;
 
   constructor(request: RecordRequest) {
     this.#request = request;
     this.#waiter = request.ready && new ReadyWaiter(request.ready);
   }
 
-  get trace(): Trace {
-    if (!this.#trace) throw new NaiadError('BUG', 'nothing was recorded');
-    return this.#trace;
+  get recording(): Recording {
+    if (!this.#recording) throw new NaiadError('BUG', 'nothing was recorded');
+    return this.#recording;
   }
 
   output(bytes: Uint8Array): void {
@@ -47,14 +53,16 @@ class Recorder implements RunWatch {
   async watch({ state, mountId, ended }: Parameters<RunWatch['watch']>[0]): Promise<void> {
     const { durationMs } = this.#request;
     const readyAtMs = await this.#untilReady(ended);
+    let exitCode: number | undefined;
     if (durationMs !== undefined) {
       const over = new AbortController();
       await Promise.race([ended, sleep(durationMs, undefined, { signal: over.signal })]).finally(() => over.abort());
     } else if (readyAtMs === undefined) {
-      await ended;
+      exitCode = await ended;
     }
     const { trace, sinceMs } = await traceOfMount(state, mountId);
-    this.#trace = { ...trace, ...(readyAtMs !== undefined && { readyMs: readyAtMs - sinceMs }) };
+    const ready = readyAtMs === undefined ? {} : { readyMs: readyAtMs - sinceMs };
+    this.#recording = { trace: { ...trace, ...ready }, exitCode };
   }
 
   /** When it was, by the monotonic clock; undefined when nobody asked for that. */

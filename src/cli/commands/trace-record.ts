@@ -5,6 +5,8 @@ import { defineCommand } from '../command.ts';
 import { containerFlags, readContainerFlags } from '../container-flags.ts';
 
 const TIMEOUT_DEFAULT = '600s';
+/** Behind the image they are the container's, which a program may mean, and who types them seldom does. */
+const MEANT_FOR_US = /^(--(ready|output|duration|timeout|cmd)(=|$)|-o$)/;
 
 export const command = defineCommand({
   usage: 'trace record <image> [command..]',
@@ -52,7 +54,9 @@ export const command = defineCommand({
         hint: 'Leave out one.',
       });
     }
-    const trace = await recordTrace(
+    const [behind = ''] = args.command;
+    if (MEANT_FOR_US.test(behind)) io.warn(`${behind} is given to the container: options come before the image`);
+    const { trace, exitCode } = await recordTrace(
       {
         run: {
           ...(await readContainerFlags(args)),
@@ -66,6 +70,7 @@ export const command = defineCommand({
       },
       io.signal,
     );
+    if (exitCode) io.warn(`the container ended with ${exitCode}; its trace is what it read until then`);
     writeTrace(file, trace);
     const result = { file, image: trace.image, readyMs: trace.readyMs, ...briefOf(trace) };
     io.result(result, () => {
