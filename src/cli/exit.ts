@@ -1,6 +1,6 @@
 // From whatever was thrown to an exit code and to what is said about it.
 import { constants } from 'node:os';
-import { KINDS, NaiadError } from '../base/errors.ts';
+import { hasCode, KINDS, NaiadError } from '../base/errors.ts';
 import { isSystemError, systemError } from '../base/system-error.ts';
 
 /** The reader of stdout went away: as a shell reports a program that SIGPIPE ended. */
@@ -22,6 +22,8 @@ export interface ErrorReport {
 
 /** `error` as one of ours: system errors by their errno, everything else is a bug. */
 export function toNaiadError(error: unknown, stop?: StopSignal): NaiadError {
+  // Ctrl-C on a terminal reaches the programs that we started as well: how they end is no failure of theirs.
+  if (stop && hasCode(error, 'COMMAND_FAILED')) return canceled(stop);
   if (error instanceof NaiadError) return error;
   // Libraries end an aborted operation with errors of their own.
   if (stop && error instanceof Error && (error.name === 'AbortError' || isAbortCode(error))) return canceled(stop);

@@ -20,8 +20,8 @@ export interface RecordRequest {
 
 export interface Recording {
   readonly trace: Trace;
-  /** Of a container that was recorded until it ended. */
-  readonly exitCode: number | undefined;
+  /** How a container ended that was recorded until then, and its last words. */
+  readonly ended: { readonly code: number; readonly said: string } | undefined;
 }
 
 /** @throws NaiadError COMMAND_FAILED when it ends before it is ready, LIMIT_EXCEEDED when that takes too long */
@@ -33,12 +33,12 @@ export async function recordTrace(request: RecordRequest, signal: AbortSignal): 
 
 class Recorder implements RunWatch {
   readonly #request: RecordRequest;
-  readonly #waiter: ReadyWaiter | undefined;
+  readonly #waiter: ReadyWaiter;
   #recording: Recording | undefined;
 
   constructor(request: RecordRequest) {
     this.#request = request;
-    this.#waiter = request.ready && new ReadyWaiter(request.ready);
+    this.#waiter = new ReadyWaiter(request.ready ?? { kind: 'exit', text: 'exit' });
   }
 
   get recording(): Recording {
@@ -47,35 +47,39 @@ class Recorder implements RunWatch {
   }
 
   output(bytes: Uint8Array): void {
-    this.#waiter?.output(bytes);
+    this.#waiter.output(bytes);
   }
 
   async watch({ state, mountId, ended }: Parameters<RunWatch['watch']>[0]): Promise<void> {
     const { durationMs } = this.#request;
     const readyAtMs = await this.#untilReady(ended);
-    let exitCode: number | undefined;
+    let how: Recording['ended'];
     if (durationMs !== undefined) {
       const over = new AbortController();
       await Promise.race([ended, sleep(durationMs, undefined, { signal: over.signal })]).finally(() => over.abort());
     } else if (readyAtMs === undefined) {
-      exitCode = await ended;
+      how = { code: await ended, said: this.#waiter.said };
     }
     const { trace, sinceMs } = await traceOfMount(state, mountId);
     const ready = readyAtMs === undefined ? {} : { readyMs: readyAtMs - sinceMs };
-    this.#recording = { trace: { ...trace, ...ready }, exitCode };
+    this.#recording = { trace: { ...trace, ...ready }, ended: how };
   }
 
   /** When it was, by the monotonic clock; undefined when nobody asked for that. */
   async #untilReady(ended: Promise<number>): Promise<number | undefined> {
+    const { ready, timeoutMs } = this.#request;
+    if (!ready) return undefined;
     const waiter = this.#waiter;
-    if (!waiter) return undefined;
-    const { timeoutMs } = this.#request;
     const slow = new AbortController();
     const timer = setTimeout(() => {
       slow.abort(
-        new NaiadError('LIMIT_EXCEEDED', `the application was not ready within ${timeoutMs / 1000} s`, {
-          hint: 'Allow more with --timeout, or look at what --ready waits for.',
-        }),
+        new NaiadError(
+          'LIMIT_EXCEEDED',
+          `the application was not ready within ${timeoutMs / 1000} s; it said: ${waiter.said}`,
+          {
+            hint: 'Allow more with --timeout, or look at what --ready waits for.',
+          },
+        ),
       );
     }, timeoutMs);
     ended.then(

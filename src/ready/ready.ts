@@ -109,13 +109,17 @@ export class ReadyWaiter {
     return this.#when.kind === 'log' && this.#when.pattern.test(line);
   }
 
+  /** The end of its output. */
+  get said(): string {
+    return printable(this.#output.trim().slice(-LAST_WORDS_MAX)) || '(nothing was said)';
+  }
+
   /** The application ended. */
   exited(code: number): void {
     if (this.#when.kind === 'exit' && code === 0) this.#seen.resolve(performance.now());
-    const said = printable(this.#output.trim().slice(-LAST_WORDS_MAX));
     const what = this.#when.kind === 'exit' ? '' : ' before it was ready';
     this.#seen.reject(
-      new NaiadError('COMMAND_FAILED', `the application ended with ${code}${what} (${this.#when.text}): ${said}`),
+      new NaiadError('COMMAND_FAILED', `the application ended with ${code}${what} (${this.#when.text}): ${this.said}`),
     );
   }
 

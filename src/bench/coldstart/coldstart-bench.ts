@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { throwIfAborted } from '../../base/concurrency.ts';
+import { throwIfAborted, unlessAborted } from '../../base/concurrency.ts';
 import { hasCode, NaiadError } from '../../base/errors.ts';
 import { KiB } from '../../base/units.ts';
 import { version } from '../../base/version.ts';
@@ -124,7 +124,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
     other: `docker://${near}/${OTHER}`,
   };
   note('measuring the link');
-  const measuredLink = await checkLink(`http://${far}`, `/v2/bench/blobs/${original.largest}`);
+  const measuredLink = await unlessAborted(checkLink(`http://${far}`, `/v2/bench/blobs/${original.largest}`), signal);
   const local = await unpackHere(puller, `docker://${near}/${ORIGINAL}`, place('local'));
   const touched = await TouchedImage.open(`docker://${near}/${CONVERTED}`, signal);
   const tools = { stage, puller, ...local, touched, cache: place('warm'), trace: place('start.trace') };

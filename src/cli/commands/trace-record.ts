@@ -56,7 +56,7 @@ export const command = defineCommand({
     }
     const [behind = ''] = args.command;
     if (MEANT_FOR_US.test(behind)) io.warn(`${behind} is given to the container: options come before the image`);
-    const { trace, exitCode } = await recordTrace(
+    const { trace, ended } = await recordTrace(
       {
         run: {
           ...(await readContainerFlags(args)),
@@ -70,7 +70,7 @@ export const command = defineCommand({
       },
       io.signal,
     );
-    if (exitCode) io.warn(`the container ended with ${exitCode}; its trace is what it read until then`);
+    if (ended && ended.code !== 0) io.warn(`the container ended with ${ended.code}: ${ended.said}`);
     writeTrace(file, trace);
     const result = { file, image: trace.image, readyMs: trace.readyMs, ...briefOf(trace) };
     io.result(result, () => {

@@ -51,6 +51,14 @@ for (const { name, thrown, stop, code, message, exit } of [
     exit: 130,
   },
   {
+    name: 'a program that the same SIGINT ended',
+    thrown: new NaiadError('COMMAND_FAILED', 'tar: '),
+    stop: 'SIGINT' as const,
+    code: 'CANCELED',
+    message: 'interrupted by SIGINT',
+    exit: 130,
+  },
+  {
     name: 'a cancellation by SIGTERM',
     thrown: new NaiadError('CANCELED', 'interrupted'),
     stop: 'SIGTERM' as const,
