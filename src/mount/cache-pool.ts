@@ -34,7 +34,7 @@ interface Entry {
 export class CachePool {
   readonly #schedulers = new Map<string | undefined, FetchScheduler>();
   readonly #entries = new Map<string, Entry>();
-  readonly #devices = new WeakMap<Bootstrap, Device[]>();
+  readonly #devices = new WeakMap<Bootstrap, Promise<Device[]>>();
   readonly #keys = new WeakMap<Device, string>();
 
   /** Decides what is fetched next of a registry, over all images: what one line can hold says nothing of another. */
@@ -55,9 +55,13 @@ export class CachePool {
     readerOf: (blobId: string) => BlobReader,
     signal: AbortSignal | undefined,
   ): Promise<readonly Device[]> {
-    const devices = this.#devices.get(bootstrap) ?? (await openDevices(bootstrap, readerOf, signal));
-    this.#devices.set(bootstrap, devices);
-    return devices;
+    const known = this.#devices.get(bootstrap);
+    // Of several mounts at once, one reads the chunk tables; where it could not, or was given up, each tries for itself.
+    if (known) return await known.catch(() => openDevices(bootstrap, readerOf, signal));
+    const opening = openDevices(bootstrap, readerOf, signal);
+    this.#devices.set(bootstrap, opening);
+    opening.catch(() => this.#devices.delete(bootstrap));
+    return await opening;
   }
 
   /** @throws what opening the cache throws. */

@@ -113,16 +113,18 @@ export class ServedMount {
     await checkMountpoint(this.#record.mountpoint);
     const image = await this.#open(this.#request.image, signal);
     this.#startFill(); // What is known to be wanted is on its way while the mount is made.
-    await this.#planTarget(image);
-    this.#update({ driver: driver.name, manifestDigest: image.manifestDigest, why: [...this.#record.why, why] });
+    const planned = await this.#planTarget();
+    const { manifestDigest } = image;
+    this.#update({ ...planned, driver: driver.name, manifestDigest, why: [...planned.why, why] });
+    this.#makeTarget(image);
     this.#driverMount = await driver.mount(this.fs, this.#record.target, this.#place());
     await this.#mountOnTop();
     throwIfAborted(signal);
-    await this.#prepareHandover();
+    const kept = await this.#prepareHandover();
     this.#shared?.early[Symbol.dispose](); // What the fill did not open until here, others have fetched.
     this.#readyMs = monotonicMs();
     this.#mountedMs = performance.now() - this.#beganMs;
-    this.#update({ ready: true });
+    this.#update({ ...kept, ready: true });
   }
 
   /**
@@ -153,11 +155,11 @@ export class ServedMount {
     if (!driver?.resume || !handover) throw new NaiadError('BUG', `${left.mountpoint} cannot be taken over`);
     const own = { state: handover.state, descriptors: this.#kept.adopt(handover, descriptors) };
     this.#driverMount = await driver.resume(this.fs, target, own, this.#place());
-    await this.#prepareHandover();
+    const kept = await this.#prepareHandover();
     this.#readyMs = monotonicMs();
     const why = `Taken over from process ${left.process.pid}: nothing was unmounted.`;
     const others = left.why.filter((line) => !line.startsWith('Taken over '));
-    this.#update({ resuming: undefined, why: [...others, why] });
+    this.#update({ ...kept, resuming: undefined, why: [...others, why] });
     this.#startFill();
   }
 
@@ -259,15 +261,15 @@ export class ServedMount {
     this.#update({ resuming: `${what}; what is missing in the cache waits: ${error.message}` });
   }
 
-  /** Has the keeper hold what a successor needs. That it cannot is no reason not to mount. */
-  async #prepareHandover(): Promise<void> {
+  /** Has the keeper hold what a successor needs, and gives what is to be recorded. That it cannot is no reason not to mount. */
+  async #prepareHandover(): Promise<Partial<MountRecord>> {
     const handover = this.#driverMount?.handover?.();
-    if (!handover) return;
+    if (!handover) return {};
     try {
-      this.#update({ handover: await this.#kept.keep(keptKey(this.#record), handover) });
+      return { handover: await this.#kept.keep(keptKey(this.#record), handover) };
     } catch (error) {
       if (!(error instanceof NaiadError)) throw error;
-      this.#update({ why: [...this.#record.why, `It ends with its daemon: ${error.message}`] });
+      return { why: [...this.#record.why, `It ends with its daemon: ${error.message}`] };
     }
   }
 
@@ -405,22 +407,26 @@ export class ServedMount {
     throw new NaiadError('MOUNTPOINT_BUSY', `${this.#record.mountpoint}: another mount was faster`);
   }
 
-  /** Where the driver mounts: on the mountpoint itself, or in a place of ours if something goes on top. */
-  async #planTarget(image: ConvertedImage): Promise<void> {
+  /** Where the driver mounts: on the mountpoint itself, or in a place of ours if something goes on top. What is to be recorded first. */
+  async #planTarget(): Promise<Pick<MountRecord, 'why'> & Partial<MountRecord>> {
     const { id, cache, mountpoint, why } = this.#record;
     const { state } = this.#context;
-    const { parts } = mountPaths(state, id);
-    const target = join(parts, 'lower');
+    const target = join(mountPaths(state, id).parts, 'lower');
     if (this.#request.readWrite) {
       const plan = await planWritable({ state, cache, upperOption: this.#request.upper });
       this.#spool = plan.spool;
-      this.#update({ readWrite: plan.readWrite, target, why: [...why, plan.why] });
-      createParts(parts, plan.readWrite, image.bootstrap.inode(image.bootstrap.rootNid));
-    } else if (isOurs(mountAbove(mountpoint))) {
-      // Mounting looks the path up; this process may be the one to be asked, and must not wait for itself.
-      this.#update({ target, why: [...why, 'Bound to its place, which is inside another image.'] });
-      mkdirSync(target, { recursive: true, mode: 0o700 });
+      return { readWrite: plan.readWrite, target, why: [...why, plan.why] };
     }
+    if (!isOurs(mountAbove(mountpoint))) return { why };
+    // Mounting looks the path up; this process may be the one to be asked, and must not wait for itself.
+    return { target, why: [...why, 'Bound to its place, which is inside another image.'] };
+  }
+
+  #makeTarget({ bootstrap }: ConvertedImage): void {
+    const { id, mountpoint, target, readWrite } = this.#record;
+    if (readWrite)
+      createParts(mountPaths(this.#context.state, id).parts, readWrite, bootstrap.inode(bootstrap.rootNid));
+    else if (target !== mountpoint) mkdirSync(target, { recursive: true, mode: 0o700 });
   }
 
   async #mountOnTop(): Promise<void> {
