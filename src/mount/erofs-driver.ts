@@ -44,8 +44,11 @@ export const erofsDriver: Driver = {
     // The mount before this one, at the same place, may still be letting go of its devices.
     const mounted = new ErofsMount(fs, place, `${place.id}.${randomBytes(4).toString('hex')}`);
     try {
-      await mounted.watchDevices();
-      await mounted.mount(target);
+      // Neither waits for the other: a keeper may have to be started, and the bootstrap is written.
+      const [stored, watched] = await Promise.allSettled([mounted.holdBootstrap(), mounted.watchDevices()]);
+      if (watched.status === 'rejected') throw watched.reason;
+      if (stored.status === 'rejected') throw stored.reason;
+      await mounted.mount(stored.value, target);
       return mounted;
     } catch (error) {
       await mounted[Symbol.asyncDispose]();
@@ -127,8 +130,8 @@ class ErofsMount implements DriverMount {
     return path;
   }
 
-  async mount(target: string): Promise<void> {
-    const source = await this.holdBootstrap();
+  /** `source` is the path of the bootstrap. */
+  async mount(source: string, target: string): Promise<void> {
     // A comma in a path would end the option; a descriptor has none.
     const devices = this.#devices.map(({ dataFd }) => `device=/proc/self/fd/${dataFd}`);
     // Direct reads keep one copy of the data in memory, not two, but those of bytes that were just written wait for the disk.
