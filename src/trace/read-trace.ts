@@ -1,5 +1,6 @@
 // Traces in files: plain or compressed with zstd or gzip, ours or a list of paths.
 import { createReadStream } from 'node:fs';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { TRACE_SIZE_MAX } from '../base/limits.ts';
 import { runInTurns } from '../base/steps.ts';
 import { systemError } from '../base/system-error.ts';
@@ -10,7 +11,13 @@ import { mergeTraces } from './merge.ts';
 
 /** @throws NaiadError TRACE_INVALID, TRACE_UNSUPPORTED, LIMIT_EXCEEDED, ARCHIVE_INVALID, PATH_NOT_FOUND, IO */
 export async function readTrace(file: string, signal?: AbortSignal): Promise<Trace> {
-  return await parseTraceStream(openedFile(file), signal);
+  try {
+    return await parseTraceStream(openedFile(file), signal);
+  } catch (error) {
+    if (!hasCode(error, 'TRACE_INVALID', 'TRACE_UNSUPPORTED', 'LIMIT_EXCEEDED', 'ARCHIVE_INVALID')) throw error;
+    const { code, message, hint, cause } = error;
+    throw new NaiadError(code, `${file}: ${message}`, { ...(hint !== undefined && { hint }), cause });
+  }
 }
 
 /** Several as one. @throws as `readTrace` */
