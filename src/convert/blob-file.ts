@@ -12,27 +12,29 @@ declare const WebAssembly: {
   Memory: new (pages: { readonly initial: number; readonly maximum: number }) => { readonly buffer: ArrayBuffer };
 };
 
+/** The way past the page cache. */
+interface Direct {
+  readonly file: FileHandle;
+  /** What is not a whole piece yet. It starts at a page, as the kernel wants it: V8's own buffers do not. */
+  readonly piece: Uint8Array;
+}
+
 export class BlobFile implements AsyncDisposable {
   readonly #path: string;
   readonly #file: FileHandle;
-  /** The same file, past the page cache. */
-  readonly #direct: FileHandle | undefined;
-  /** What is not a whole piece yet. It starts at a page, as the kernel wants it: V8's own buffers do not. */
-  readonly #piece: Uint8Array;
+  readonly #direct: Direct | undefined;
   #filled = 0;
   #written = 0;
 
-  private constructor(path: string, file: FileHandle, direct: FileHandle | undefined) {
+  private constructor(path: string, file: FileHandle, direct: Direct | undefined) {
     this.#path = path;
     this.#file = file;
     this.#direct = direct;
-    const pages = direct ? PIECE_SIZE / WASM_PAGE_SIZE : 0;
-    this.#piece = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
   }
 
   /**
    * Makes the file, which must not exist. One that is `durable` will be synced before anybody reads it: it goes past the page
-   * cache where the file system can do that, which spares a copy and memory that nobody needs afterwards.
+   * cache where that can be done, which spares a copy and memory that nobody needs afterwards.
    */
   static async create(path: string, durable: boolean): Promise<BlobFile> {
     const file = await open(path, 'wx');
@@ -47,13 +49,14 @@ export class BlobFile implements AsyncDisposable {
   /** Takes `bytes`; those that are not written yet are copied. @throws NaiadError NO_SPACE, IO */
   async append(bytes: Uint8Array): Promise<void> {
     if (!this.#direct) return await this.#write(this.#file, bytes);
+    const { file, piece } = this.#direct;
     for (let at = 0; at < bytes.length; ) {
       const step = Math.min(bytes.length - at, PIECE_SIZE - this.#filled);
-      this.#piece.set(bytes.subarray(at, at + step), this.#filled);
+      piece.set(bytes.subarray(at, at + step), this.#filled);
       this.#filled += step;
       at += step;
       if (this.#filled === PIECE_SIZE) {
-        await this.#write(this.#direct, this.#piece);
+        await this.#write(file, piece);
         this.#filled = 0;
       }
     }
@@ -61,7 +64,7 @@ export class BlobFile implements AsyncDisposable {
 
   /** Writes what is left. @throws NaiadError NO_SPACE, IO */
   async finish(): Promise<void> {
-    await this.#write(this.#file, this.#piece.subarray(0, this.#filled));
+    if (this.#direct) await this.#write(this.#file, this.#direct.piece.subarray(0, this.#filled));
     this.#filled = 0;
   }
 
@@ -71,17 +74,19 @@ export class BlobFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#direct?.close();
+    await this.#direct?.file.close();
     await this.#file.close();
   }
 }
 
-/** Undefined where the file system has no such way. */
-async function openDirect(path: string): Promise<FileHandle | undefined> {
+/** Undefined where the file system has no such way, or the process too little of an address space: V8 keeps gigabytes of it free. */
+async function openDirect(path: string): Promise<Direct | undefined> {
+  const pages = PIECE_SIZE / WASM_PAGE_SIZE;
   try {
-    return await open(path, constants.O_WRONLY | constants.O_DIRECT);
+    const piece = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
+    return { file: await open(path, constants.O_WRONLY | constants.O_DIRECT), piece };
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EINVAL') return undefined;
+    if (error instanceof RangeError || (error as NodeJS.ErrnoException).code === 'EINVAL') return undefined;
     throw error;
   }
 }

@@ -65,6 +65,19 @@ test('a file system without a way past its page cache takes a blob as well', roo
   }
 });
 
+test('a process that is given little of an address space writes a blob as well', () => {
+  const path = join(scratch.path, 'narrow');
+  const module = new URL('../../../src/convert/blob-file.js', import.meta.url);
+  const script = `
+    import { BlobFile } from ${JSON.stringify(module)};
+    const file = await BlobFile.create(${JSON.stringify(path)}, true);
+    await file.append(Buffer.alloc(${MiB + 1}, 7));
+    await file.finish();`;
+  const narrow = 'ulimit -v 6000000; exec "$0" --input-type=module --eval "$1"';
+  execFileSync('sh', ['-c', narrow, process.execPath, script]);
+  assert.ok(readFileSync(path).equals(Buffer.alloc(MiB + 1, 7)));
+});
+
 test('a file that is there already is not written over', async () => {
   const path = join(scratch.path, 'there');
   writeFileSync(path, 'mine');
