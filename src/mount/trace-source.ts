@@ -84,7 +84,7 @@ async function findTrace(
 ): Promise<FoundTrace> {
   const { prefetchTrace, traceName } = request;
   if (prefetchTrace !== undefined) {
-    return await told(`The trace ${prefetchTrace}`, [], async () => {
+    return await told('The trace', [], async () => {
       return { trace: await readTrace(prefetchTrace, signal), name: prefetchTrace };
     });
   }
