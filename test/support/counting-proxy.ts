@@ -25,8 +25,8 @@ export async function countingProxy(
   const sockets = new Set<Socket>();
   let received = 0;
   let sent = 0;
-  const server = createServer((client) => {
-    const upstream = connect(Number(port), address);
+  const server = createServer({ allowHalfOpen: true }, (client) => {
+    const upstream = connect({ port: Number(port), host: address, allowHalfOpen: true });
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       // Without, small answers wait for acknowledgements of each other: 40 ms apiece.
@@ -44,8 +44,11 @@ export async function countingProxy(
       onBytes({ received, sent });
     });
     client.pipe(upstream).pipe(client);
+    // An end was passed on by the pipe, behind the bytes that a slow client has not taken yet; only a reset is passed on at once.
     client.on('close', () => upstream.destroy());
-    upstream.on('close', () => client.destroy());
+    upstream.on('close', (reset) => {
+      if (reset) client.destroy();
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
