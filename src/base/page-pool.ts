@@ -1,9 +1,10 @@
 // Memory for numbers by the million that does not grow with them: pages beyond a bound go to a file, and come back when they
 // are asked for. What is written to that file is this process's own, and gone with it.
-import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert } from './assert.ts';
 import { systemError } from './system-error.ts';
+import { writeFullySync } from './write-fully.ts';
 
 /** Whoever keeps things in pages of a pool. */
 export interface PageOwner {
@@ -116,10 +117,7 @@ export class PagePool implements Disposable {
   #write({ buffer, place }: Frame): void {
     try {
       this.#file ??= this.#open();
-      let done = 0;
-      while (done < this.pageSize) {
-        done += writeSync(this.#file, new Uint8Array(buffer, done), 0, undefined, place * this.pageSize + done);
-      }
+      writeFullySync(this.#file, new Uint8Array(buffer), place * this.pageSize);
     } catch (error) {
       throw systemError(
         error,

@@ -12,6 +12,7 @@ import { abortReason, deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { giveBack, SLAB_SIZE_MAX, takeSlab } from '../base/slabs.ts';
 import { systemError } from '../base/system-error.ts';
+import { writeFully } from '../base/write-fully.ts';
 import { bitmapOffset } from '../format/cache/chunk-map.ts';
 import type { Device } from '../image/device.ts';
 import { type CacheCounters, newCacheCounters } from './cache-counters.ts';
@@ -480,13 +481,5 @@ async function waitForAll(
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
     all.catch(() => undefined);
-  }
-}
-
-async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  let done = 0;
-  while (done < bytes.length) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
   }
 }

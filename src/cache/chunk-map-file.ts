@@ -5,6 +5,7 @@
 // for, to remove it, to distrust it after a reboot and to take bits back.
 import { closeSync, constants, fdatasyncSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
 import { NaiadError } from '../base/errors.ts';
+import { writeFullySync } from '../base/write-fully.ts';
 import {
   bitmapOffset,
   bitmapSize,
@@ -290,9 +291,4 @@ export function readFullySync(fd: number, bytes: Uint8Array, offset: number): vo
     if (count === 0) throw new NaiadError('CACHE_INVALID', 'a chunk map was cut short while it was in use');
     done += count;
   }
-}
-
-export function writeFullySync(fd: number, bytes: Uint8Array, offset: number): void {
-  let done = 0;
-  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
 }

@@ -1,6 +1,7 @@
 // A chunk map read for what it says of itself, without an image at hand: for listing and for verifying.
 import { closeSync, constants, fdatasyncSync, fstatSync, openSync } from 'node:fs';
 import { systemError } from '../base/system-error.ts';
+import { writeFullySync } from '../base/write-fully.ts';
 import {
   bitmapOffset,
   CHUNK_MAP_MAGIC,
@@ -11,7 +12,7 @@ import {
 } from '../format/cache/chunk-map.ts';
 import { viewOf } from '../format/record.ts';
 import { tryLock } from '../native/lock.ts';
-import { bitmapIn, claimsIn, hasBit, readFullySync, writeFullySync } from './chunk-map-file.ts';
+import { bitmapIn, claimsIn, hasBit, readFullySync } from './chunk-map-file.ts';
 import { type Claims, replayBatches } from './claims.ts';
 
 export class MapInspection implements Disposable {

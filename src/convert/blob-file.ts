@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { systemError } from '../base/system-error.ts';
 import { MiB } from '../base/units.ts';
+import { writeFully } from '../base/write-fully.ts';
 
 /** Bytes of a write past the page cache: a multiple of every block size. */
 const PIECE_SIZE = 1 * MiB;
@@ -69,7 +70,7 @@ export class BlobFile implements AsyncDisposable {
   }
 
   async #write(file: FileHandle, bytes: Uint8Array): Promise<void> {
-    await writeFully(file, bytes, this.#path, this.#written);
+    await writeBlob(file, bytes, { path: this.#path, position: this.#written });
     this.#written += bytes.length;
   }
 
@@ -91,13 +92,14 @@ async function openDirect(path: string): Promise<Direct | undefined> {
   }
 }
 
-/** Writes all of `bytes` to the file at `path`, from `position` on or at its end. @throws NaiadError NO_SPACE, IO */
-export async function writeFully(file: FileHandle, bytes: Uint8Array, path: string, position?: number): Promise<void> {
+/** `writeFully` of a part of the blob at `path`. @throws NaiadError NO_SPACE, IO */
+export async function writeBlob(
+  file: FileHandle,
+  bytes: Uint8Array,
+  { path, position }: { readonly path: string; readonly position: number | null },
+): Promise<void> {
   try {
-    for (let at = 0; at < bytes.length; ) {
-      const place = position === undefined ? null : position + at;
-      at += (await file.write(bytes, at, bytes.length - at, place)).bytesWritten;
-    }
+    await writeFully(file, bytes, position);
   } catch (error) {
     throw systemError(
       error,

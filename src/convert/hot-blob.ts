@@ -11,6 +11,7 @@ import { forEachBounded, throwIfAborted } from '../base/concurrency.ts';
 import { CHUNK_SIZE_MAX, FETCHES_IN_FLIGHT_MAX } from '../base/limits.ts';
 import { systemError } from '../base/system-error.ts';
 import { alignUp } from '../base/units.ts';
+import { writeFully } from '../base/write-fully.ts';
 import { digestOf } from '../codec/codec.ts';
 import { CompressPool, type Slot } from '../codec/compress-pool.ts';
 import { BLOCK_SIZE } from '../format/erofs/records.ts';
@@ -19,7 +20,7 @@ import { finishBlob } from '../image/blob-writer.ts';
 import { ChunkTable } from '../image/chunk-table.ts';
 import type { Device } from '../image/device.ts';
 import type { HotPlan } from '../image/hot-blob.ts';
-import { writeFully } from './blob-file.ts';
+import { writeBlob } from './blob-file.ts';
 import { poolOptions } from './options.ts';
 
 export interface HotBlobOptions {
@@ -175,9 +176,7 @@ class Gather {
     }
     const size = this.#end - start;
     try {
-      for (let done = 0; done < size; ) {
-        done += (await file.write(bytes, done, size - done, start + done)).bytesWritten;
-      }
+      await writeFully(file, bytes.subarray(0, size), start);
     } catch (error) {
       throw systemError(error, `writing chunks to ${path}`);
     }
@@ -199,7 +198,7 @@ async function arrange(
   const flush = async () => {
     const bytes = copy.subarray(0, filled);
     hash.update(bytes);
-    await writeFully(to, bytes, path);
+    await writeBlob(to, bytes, { path, position: null });
     filled = 0;
   };
   for (const [index, { at, storedSize, crc32, digest }] of stored.entries()) {
@@ -219,7 +218,7 @@ async function arrange(
   await flush();
   const { compressor, digester } = plan;
   const { sections, info } = finishBlob({ chunks, compressor, digester, dataSize, hash });
-  for (const section of sections) await writeFully(to, section, path);
+  for (const section of sections) await writeBlob(to, section, { path, position: null });
   return info;
 }
 

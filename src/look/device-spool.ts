@@ -7,6 +7,7 @@ import { openDevices } from '../backend/devices.ts';
 import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import { MiB } from '../base/units.ts';
+import { writeFully } from '../base/write-fully.ts';
 import type { Bootstrap, InodeView } from '../image/bootstrap-reader.ts';
 import type { Device } from '../image/device.ts';
 import { streamChunks } from './chunk-stream.ts';
@@ -56,7 +57,7 @@ export class DeviceSpool implements AsyncDisposable {
         files.push(file);
         const reader = readerOf(device.blobId);
         for await (const { index, bytes } of streamChunks(device, reader, wanted[at] ?? [], { signal })) {
-          await writeAt(file, bytes, device.chunks.uncompressedOffset(index));
+          await writeFully(file, bytes, device.chunks.uncompressedOffset(index));
           done += bytes.length;
           onProgress?.({ done, total });
         }
@@ -86,11 +87,5 @@ export class DeviceSpool implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#files.map((file) => file.close()));
-  }
-}
-
-async function writeAt(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
   }
 }

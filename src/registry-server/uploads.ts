@@ -3,6 +3,7 @@ import { createHash, type Hash, randomUUID } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BLOB_COMPRESSED_SIZE_MAX } from '../base/limits.ts';
+import { writeFully } from '../base/write-fully.ts';
 import { Refusal } from './refusal.ts';
 import type { Storage } from './storage.ts';
 
@@ -118,12 +119,5 @@ export class Uploads {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const upload of [...this.#open.values()]) await this.cancel(upload).catch(() => {});
-  }
-}
-
-async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
   }
 }

@@ -6,7 +6,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { MiB } from '../../../src/base/units.ts';
-import { BlobFile, writeFully } from '../../../src/convert/blob-file.ts';
+import { BlobFile, writeBlob } from '../../../src/convert/blob-file.ts';
 import { root } from '../../support/requires.ts';
 import { temporaryDir } from '../../support/temporary.ts';
 
@@ -87,5 +87,8 @@ test('a file that is there already is not written over', async () => {
 
 test('a full disk says so', { skip: process.platform === 'linux' ? false : 'needs /dev/full' }, async () => {
   await using file = await open('/dev/full', 'w');
-  await assert.rejects(writeFully(file, Buffer.alloc(10), '/dev/full'), { code: 'NO_SPACE', hint: /TMPDIR/ });
+  await assert.rejects(writeBlob(file, Buffer.alloc(10), { path: '/dev/full', position: 0 }), {
+    code: 'NO_SPACE',
+    hint: /TMPDIR/,
+  });
 });
