@@ -33,12 +33,18 @@ async function assertReads(path: string, indices: readonly number[]): Promise<vo
   }
 }
 
-/** What NAIAD_KEEPER is to be for a keeper that dies once `order` exists and it has read events. */
-async function mortalKeeper(directory: string, order: string): Promise<string> {
+/**
+ * What NAIAD_KEEPER is to be for a keeper that dies once `order` exists and it has read events; with `before`, words of a
+ * command that ends in the one to start.
+ */
+async function mortalKeeper(directory: string, order: string, before = ''): Promise<string> {
   const library = join(directory, 'die-after-read.so');
   await runTool('cc', ['-O1', '-Wall', '-Werror', '-shared', '-fPIC', INTERPOSER, '-o', library, '-ldl']);
   const script = join(directory, 'naiad-keeper');
-  writeFileSync(script, `#!/bin/sh\nDIE_AFTER_READ=${order} LD_PRELOAD=${library} exec ${keeperProgram()} "$@"\n`);
+  writeFileSync(
+    script,
+    `#!/bin/sh\nDIE_AFTER_READ=${order} LD_PRELOAD=${library} exec ${before} ${keeperProgram()} "$@"\n`,
+  );
   chmodSync(script, 0o755);
   return script;
 }
@@ -63,6 +69,39 @@ test('keeper: events that it read and did not record are answered once everythin
     assert.equal(keeper.journal.keepers, 2);
     // Nobody knew which chunks the readers wanted.
     assert.equal(new Set(device.filled).size, CHUNKS);
+    await keeper.removeDevice(device.name);
+  } finally {
+    delete process.env.NAIAD_KEEPER;
+  }
+});
+
+test('keeper: however often it dies so, under a limit of open files that it cannot raise', {
+  ...every(needs, program('setpriv'), program('prlimit')),
+}, async () => {
+  const deaths = 10;
+  using scratch = temporaryDir('keeper-deaths');
+  const order = join(scratch.path, 'die');
+  const narrow = 'prlimit --nofile=8192:8192 setpriv --bounding-set=-sys_resource';
+  process.env.NAIAD_KEEPER = await mortalKeeper(scratch.path, order, narrow);
+  try {
+    // Until it is over, every death adds to the numbers that must not be used.
+    let complete = () => {};
+    const completed = new Promise<void>((resolve) => {
+      complete = resolve;
+    });
+    using filling = testDevice({ directory: scratch.path });
+    const device = { ...filling, complete: () => completed.then(filling.complete) };
+    await using keeper = await Keeper.start({ socketPath: join(scratch.path, 'keeper.sock') });
+    await keeper.addDevice(device);
+    const reading: Promise<void>[] = [];
+    for (let death = 1; death <= deaths; death++) {
+      writeFileSync(order, '');
+      reading.push(assertReads(device.path, [death]));
+      await until('another has taken over', () => keeper.journal.keepers === death + 1);
+    }
+    complete();
+    await Promise.all(reading);
+    await until('all unrecorded are answered', () => keeper.journal.unrecorded === 0);
     await keeper.removeDevice(device.name);
   } finally {
     delete process.env.NAIAD_KEEPER;

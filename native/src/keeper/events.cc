@@ -18,6 +18,7 @@ void Keeper::ReadEvents() {
   std::atomic_ref<uint32_t> reading(header->reading);
   // From the read on, an event names a descriptor of this process. Should it end before all are recorded, the next keeper
   // sees that some were not.
+  ClaimNumbers();
   reading.store(1);
   const uint32_t count = ReadGroup(group_, events);
   for (uint32_t i = 0; i < count; i++) {

@@ -145,13 +145,13 @@ bool Keeper::OpenGroup(const Options& options) {
 /**
  * Events that an earlier keeper read are answered by the number that their descriptors had there. This process must not be
  * given one of these numbers for another event, so it occupies them: those that are recorded, or all there can be when some
- * are not. It limits its own numbers for the next keeper.
+ * are not.
  */
 bool Keeper::OpenNumbers() {
   JournalHeader* header = journal_.header();
   const bool all = header->unrecorded != 0;
   occupied_end_ = all ? header->number_end : journal_.AwaitedEnd();
-  uint32_t limit = all ? occupied_end_ + kNumbersMax : std::max(occupied_end_, kNumbersMax);
+  const uint32_t limit = all ? occupied_end_ + kNumbersMax : std::max(occupied_end_, kNumbersMax);
   if (limit > kNumberLimit) {
     errno = EMFILE;
     return false;
@@ -161,10 +161,9 @@ bool Keeper::OpenNumbers() {
   const rlim_t allowed = numbers.rlim_max;
   numbers = {limit, std::max<rlim_t>(allowed, limit)};
   if (setrlimit(RLIMIT_NOFILE, &numbers) < 0) {
-    // Without CAP_SYS_RESOURCE there are no more than these. Few readers at once is better than none; half is left to the next one.
-    if (!all || allowed < occupied_end_ + 2 * kNumbersFew) return false;
-    limit = occupied_end_ + static_cast<uint32_t>(allowed - occupied_end_) / 2;
-    numbers = {limit, allowed};
+    // Without CAP_SYS_RESOURCE there are no more than are allowed. Few readers at once is better than none.
+    if (!all || allowed < occupied_end_ + kNumbersFew) return false;
+    numbers = {allowed, allowed};
     if (setrlimit(RLIMIT_NOFILE, &numbers) < 0) return false;
   }
   const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -174,11 +173,17 @@ bool Keeper::OpenNumbers() {
     occupied_[number / 8] |= static_cast<uint8_t>(1u << (number % 8));
   }
   close(nothing);
-  std::atomic_ref<uint32_t>(header->number_end).store(limit);
+  std::atomic_ref<uint32_t>(header->number_end).store(occupied_end_);
   return true;
 }
 
-/** Once no number of an earlier keeper is awaited, they are free again; once no event waits at all, the high ones too. */
+/** Before events are read: notes below which number theirs will be, for the next keeper. */
+void Keeper::ClaimNumbers() {
+  std::atomic_ref<uint32_t> end(journal_.header()->number_end);
+  end.store(std::max(end.load(), occupied_end_ + NumbersFor(devices_.count(), held_count_, journal_.pending())));
+}
+
+/** Once no number of an earlier keeper is awaited, they are free again; once no event waits at all, none is claimed. */
 void Keeper::ReleaseNumbers() {
   JournalHeader* header = journal_.header();
   if (occupied_end_ > 0 && journal_.inherited() == 0 && !header->unrecorded) {
@@ -188,11 +193,7 @@ void Keeper::ReleaseNumbers() {
     memset(occupied_, 0, sizeof occupied_);
     occupied_end_ = 0;
   }
-  if (occupied_end_ > 0 || journal_.pending() > 0 || header->number_end == kNumbersMax) return;
-  rlimit numbers;
-  getrlimit(RLIMIT_NOFILE, &numbers);
-  numbers.rlim_cur = kNumbersMax;
-  if (setrlimit(RLIMIT_NOFILE, &numbers) == 0) std::atomic_ref<uint32_t>(header->number_end).store(kNumbersMax);
+  if (occupied_end_ == 0 && journal_.pending() == 0) std::atomic_ref<uint32_t>(header->number_end).store(0);
 }
 
 bool Keeper::Listen(const char* path) {

@@ -69,6 +69,7 @@ class Keeper {
   bool OpenGroup(const Options& options);
   bool OpenNumbers();
   bool Listen(const char* path);
+  void ClaimNumbers();
   void ReleaseNumbers();
   int PollTimeout() const;
 

@@ -15,10 +15,17 @@ constexpr uint32_t kVersion = NAIAD_KEEPER_VERSION;
 constexpr uint32_t kDevicesMax = 2048;
 constexpr uint32_t kHeldMax = 512;
 constexpr uint32_t kEventsMax = 1024;
-/** More than all descriptors that one keeper can have at once: two a device, held ones, one an event of its own or of an
- *  earlier keeper, its own. The kernel gives the lowest free number, so that all numbers are below this as well. */
+/**
+ * More than all descriptors that a keeper has at once: two a device, held ones, one an event, and fewer than 128 for itself and
+ * for events that it is about to read. The kernel gives the lowest free number, so that, but for numbers that are occupied on
+ * purpose, all are below this as well.
+ */
+constexpr uint32_t NumbersFor(uint32_t devices, uint32_t held, uint32_t events) {
+  return 2 * devices + held + events + 128;
+}
+/** Of a keeper that occupies the numbers of every event that an earlier one has recorded. */
 constexpr uint32_t kNumbersMax = 7168;
-static_assert(2 * kDevicesMax + kHeldMax + 2 * kEventsMax + 128 < kNumbersMax);
+static_assert(NumbersFor(kDevicesMax, kHeldMax, 2 * kEventsMax) < kNumbersMax);
 constexpr uint32_t kChunksMax = 1u << 24;
 constexpr uint32_t kNameSize = 64;
 constexpr uint32_t kStateSize = 144;
