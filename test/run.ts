@@ -18,7 +18,7 @@ const FILE_TIMEOUT_MS = Number(process.env.TEST_FILE_MINUTES ?? 10) * 60_000;
 /** So is what a file that has ended leaves at its output. */
 const OUTPUT_TIMEOUT_MS = 20_000;
 /** Daemons that nobody needs any more may take so long to end. */
-const LEFTOVER_WAIT_MS = 10_000;
+const LEFTOVER_WAIT_MS = 30_000;
 /** Those that take a minute or more begin first in their tier, so that none runs alone at the end. */
 const LONGEST: ReadonlySet<string> = new Set(
   ['conformance', 'demo', 'whole-way', 'mount', 'bad-registry', 'interrupted', 'handover'].map(

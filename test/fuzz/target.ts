@@ -18,7 +18,7 @@ export interface FuzzTarget {
   readonly inputSizeMax?: number;
   /** Memory that the process may use beyond what the seeds took. */
   readonly memoryMax?: number;
-  /** Longest that one input may take. */
+  /** Longest that the processor may work on one input. */
   readonly timeMaxMs?: number;
 }
 
@@ -31,9 +31,11 @@ export type Outcome = { readonly okay: true; readonly code: string } | { readonl
 
 /** Runs `input` once and judges how it ended. */
 export async function judge(target: FuzzTarget, input: Buffer): Promise<Outcome> {
-  const started = performance.now();
+  // Not by the clock, which a machine that is busy with other things lets run.
+  const started = process.cpuUsage();
   const outcome = await attempt(target, input);
-  const ms = performance.now() - started;
+  const { user, system } = process.cpuUsage(started);
+  const ms = (user + system) / 1000;
   if (outcome.okay && ms > (target.timeMaxMs ?? TIME_MAX_MS)) return { okay: false, what: `took ${Math.round(ms)} ms` };
   return outcome;
 }

@@ -15,12 +15,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { FETCH_FLOOR_WINDOW_MS } from '../../src/base/limits.ts';
 import { bitmapOffset, bitmapSize, chunkMapHeader } from '../../src/format/cache/chunk-map.ts';
 import type { DaemonStatus } from '../../src/mount/mount-api.ts';
 import { type BadRegistry, startBadRegistry } from '../support/bad-registry.ts';
 import { patterned } from '../support/blobs.ts';
 import { DRIVERS, driver } from '../support/drivers.ts';
 import { mountpointsBelow, naiadHome } from '../support/naiad.ts';
+import { rangeLog, sentTwice } from '../support/range-log.ts';
 import { addon, every, program, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -134,10 +136,10 @@ for (const { name, passesErrnos, resumes } of DRIVERS) {
     test(`${name}: ${MOUNTS_AT_ONCE} mounts at once fetch each chunk once`, { ...requirements }, async () => {
       const dir = join(scratch.path, `${name}-many`);
       const naiad = naiadHome(dir);
-      const image = `docker://${registry.host}/some/image:x`;
+      await using log = await rangeLog(registry.host);
+      const image = `docker://${log.host}/some/image:x`;
       const places = Array.from({ length: MOUNTS_AT_ONCE }, (_, index) => join(dir, `mnt-${index}`));
       for (const place of places) mkdirSync(place, { recursive: true });
-      registry.served.length = 0;
       try {
         const ended = await Promise.allSettled(
           places.map(async (place) => {
@@ -146,7 +148,9 @@ for (const { name, passesErrnos, resumes } of DRIVERS) {
           }),
         );
         for (const each of ended) if (each.status === 'rejected') throw each.reason;
-        assertNoneTwice(registry.served);
+        // On a machine that is slow enough, an answer that seems to stall is asked for once more.
+        assert.deepEqual(sentTwice(log.sent, { sizeMax: 0, withinMs: FETCH_FLOOR_WINDOW_MS }), []);
+        assert.ok(log.sent.length > 0);
       } finally {
         await naiad.run(['umount', '--all', '--quiet']);
         assert.deepEqual(mountpointsBelow(dir), []);
@@ -225,16 +229,4 @@ function damage(blobs: string): void {
     closeSync(file);
   }
   assert.ok(damaged > 0);
-}
-
-function assertNoneTwice(served: readonly string[]): void {
-  const ranges = served
-    .map((line) => line.split(' '))
-    .map(([digest, offset, end]) => [digest, Number(offset), Number(end)] as const);
-  const sorted = ranges.sort(([a, from], [b, at]) => (a === b ? from - at : (a ?? '') < (b ?? '') ? -1 : 1));
-  for (const [index, [digest, offset]] of sorted.entries()) {
-    const [before, , end] = sorted[index - 1] ?? [];
-    assert.ok(digest !== before || offset >= (end ?? 0), `${digest}: ${offset} was fetched twice`);
-  }
-  assert.ok(served.length > 0);
 }

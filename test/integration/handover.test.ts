@@ -16,6 +16,7 @@ import { mountpointsBelow, type NaiadHome, naiadHome } from '../support/naiad.ts
 import { every, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 const ROUNDS = Number(process.env.HANDOVER_ROUNDS ?? 3);
 /** Generous, for machines that are busy with other things. */
@@ -124,7 +125,7 @@ for (const driver of ['erofs', 'fuse'] as const) {
             if (how === 'killed') process.kill(daemon.pid, 'SIGKILL');
             else await naiad.run(['daemon', 'upgrade']);
             sums.push((await reading).stdout.split('\n'));
-            assert.ok(!isAlive(daemon));
+            await until('it is dead', () => !isAlive(daemon));
             await serving(naiad, mountpoint, daemon.pid);
           }
           await inside;

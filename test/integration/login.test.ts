@@ -1,5 +1,7 @@
 // Logging in to a real registry with passwords, and what docker's and podman's side of the files makes of it.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -156,11 +158,21 @@ test('login: docker’s helper keeps the password where one is configured', need
 test('login: asks on the terminal, and does not show the password', every(needs, program('script')), async () => {
   await using place = await setUp();
   const command = `${process.execPath} ${NAIAD} login ${place.registry.host}`;
-  const transcript = join(place.dir.path, 'typescript');
-  // Every character is typed once the terminal asks for it: script passes on what it reads.
-  const typed = `(sleep 1; printf 'somx\\177eone\\r'; sleep 1; printf '%s\\r' '${account.password}'; sleep 1)`;
-  await runTool('sh', ['-c', `${typed} | script -qec '${command}' ${transcript}`], { env: place.env });
-  const shown = readFileSync(transcript, 'utf8');
+  const child = spawn('script', ['-qec', command, '/dev/null'], { env: place.env, stdio: ['pipe', 'pipe', 'inherit'] });
+  const closed = once(child, 'close');
+  let shown = '';
+  const answers = [
+    { to: 'Username: ', typed: 'somx\x7feone\r' },
+    { to: 'Password: ', typed: `${account.password}\r` },
+  ];
+  // Each is typed once the terminal asks for it. script ends with its input, so that stays open.
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    shown += text;
+    const [next] = answers;
+    if (next && shown.includes(next.to)) child.stdin.write(answers.shift()?.typed);
+  });
+  const [code] = await closed;
+  assert.equal(code, 0, shown);
   assert.match(shown, /Username: som/);
   assert.match(shown, /logged in to .* as someone/);
   assert.doesNotMatch(shown, /5ecret/);

@@ -47,8 +47,9 @@ async function isRight(mountpoint: string, name: string): Promise<boolean> {
 }
 
 function kill(naiad: NaiadHome, ...names: ('daemon' | 'keeper')[]): void {
-  const pids = names.map((name) => processOf(name, naiad.state));
-  for (const pid of pids) process.kill(pid ?? assert.fail(`no ${names}`), 'SIGKILL');
+  const pids = names.map((name) => processOf(name, naiad.state) ?? assert.fail(`no ${name}`));
+  // Stopped first: neither is to see the other one die, and start it again.
+  for (const signal of ['SIGSTOP', 'SIGKILL'] as const) for (const pid of pids) process.kill(pid, signal);
 }
 
 async function listed(naiad: NaiadHome): Promise<ListedMount> {

@@ -270,7 +270,7 @@ test('mount: the API of the daemon answers, and refuses what it does not know', 
   await using _mounted = await naiad.mount(image, mountpoint);
   const { mount } = await naiad.status(mountpoint);
   const socket = join(naiad.state, 'daemon.sock');
-  const call = { timeoutMs: 5000 } as const;
+  const call = { timeoutMs: 60_000 } as const;
   const status = await callDaemon<MountStatus>(socket, { ...call, method: 'GET', path: `/v1/mounts/${mount.id}` });
   const expected = TEST_DRIVER === 'auto' ? chooseDriver('auto', naiad.cache).driver.name : TEST_DRIVER;
   assert.equal(status?.mount.driver, expected);

@@ -130,6 +130,12 @@ async function largeHotImage(): Promise<Optimized> {
   return await naiad.json<Optimized>(['optimize', '--trace', place('large-list'), `${layout}:x`, `${layout}:hot`]);
 }
 
+/** One request for all of it. On a machine that is slow enough, an answer that seems to stall is asked for once more. */
+function assertHotAlone(served: readonly string[], { blobId, size }: Optimized['hot']): void {
+  assert.equal(served[0], `sha256:${blobId} 0 ${size}`);
+  for (const more of served) assert.ok(more.startsWith(`sha256:${blobId} `), more);
+}
+
 let large: Promise<Optimized> | undefined;
 
 for (const { name } of DRIVERS) {
@@ -144,9 +150,9 @@ for (const { name } of DRIVERS) {
     await using registry = await startBadRegistry(place('large'));
     await using _mount = await home.mount(`${registry.host}/large:hot`, mountpoint, '--driver', name);
     assert.deepEqual(await readFile(join(mountpoint, 'hot')), LARGE.hot);
-    assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.size}`]);
+    assertHotAlone(registry.served, hot);
     const { counters } = (await home.status(mountpoint)).fetching;
-    assert.deepEqual([counters.hot.requests, counters.demand.requests], [1, 0]);
+    assert.deepEqual([counters.hot.requests - counters.hedges, counters.demand.requests], [1, 0]);
     const isComplete = async () => {
       const { devices, prefetch, mount } = await home.status(mountpoint);
       const own = devices.find(({ blobId }) => blobId === hot.blobId);
@@ -184,5 +190,5 @@ test('optimize: a traced start of a container asks for the hot blob alone', {
   ]);
   const { stdout } = await home.run(['--json', 'trace', 'show', place('hot.trace')]);
   assert.ok((JSON.parse(stdout) as { touches: number }).touches > 5);
-  assert.deepEqual(registry.served, [`sha256:${hot.blobId} 0 ${hot.size}`]);
+  assertHotAlone(registry.served, hot);
 });

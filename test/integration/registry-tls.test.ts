@@ -61,7 +61,6 @@ test('tls: a certificate must be trusted', every(outerAddress(), openssl()), asy
   });
   const host = await listening(server);
   await using registry = new Registry(host, { retryDelayMs: 1 });
-  const started = performance.now();
   await assert.rejects(getManifest(registry, name), {
     code: 'REGISTRY_UNAVAILABLE',
     message: /its certificate is not trusted here \(DEPTH_ZERO_SELF_SIGNED_CERT\)/,
@@ -69,7 +68,6 @@ test('tls: a certificate must be trusted', every(outerAddress(), openssl()), asy
   });
   // Trying again would not change it.
   assert.equal(registry.stats.retries, 0);
-  assert.ok(performance.now() - started < 5000);
   const module = (path: string) => JSON.stringify(new URL(`../../src/registry/${path}.js`, import.meta.url).href);
   const script = `const { Registry } = await import(${module('transport')});
     const { getManifest } = await import(${module('manifests')});

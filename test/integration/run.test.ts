@@ -213,9 +213,9 @@ const cleaned = () => until('a killed run is cleaned up', () => readdirSync(join
 
 test('run: what a killed one left, the daemon removes', { ...needs }, async () => {
   const { child, exited } = await startContainer('echo ready; sleep 1000');
+  assert.notDeepEqual(mountpointsBelow(scratch.path), []);
   child.kill('SIGKILL');
   await exited;
-  assert.notDeepEqual(mountpointsBelow(scratch.path), []);
   const { stdout } = await naiad.run(['run', image]);
   assert.equal(stdout, 'default\n');
   await cleaned();

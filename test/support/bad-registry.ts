@@ -57,6 +57,8 @@ export async function startBadRegistry(directory: string): Promise<BadRegistry> 
   return registry;
 }
 
+/** Longer than a busy machine takes between two requests: Node's own 5 s would make connections depend on that. */
+const KEEP_ALIVE_MS = 60_000;
 const NO_FAULT = (): undefined => undefined;
 
 class Registry implements BadRegistry {
@@ -84,6 +86,7 @@ class Registry implements BadRegistry {
     server.on('connection', () => {
       this.connections++;
     });
+    server.keepAliveTimeout = KEEP_ALIVE_MS;
     this.#port ||= await freePort(); // It is to be had again after `down`.
     server.listen(this.#port, '127.0.0.1');
     await once(server, 'listening');

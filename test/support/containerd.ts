@@ -1,13 +1,14 @@
 // containerd with files, socket and nothing else of its own, for tests that compare with it.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { signalChild } from '../../src/base/child-process.ts';
 import { every, program, type Requirement, root } from './requires.ts';
 import { runTool, type ToolOptions, type ToolResult } from './run-tool.ts';
+import { until } from './until.ts';
 
 export interface Containerd extends AsyncDisposable {
   /** Runs `ctr ARGS` against it. */
@@ -43,12 +44,14 @@ export async function startContainerd(): Promise<Containerd> {
     }
     rmSync(directory, { recursive: true, force: true });
   };
-  for (let attempt = 0; !existsSync(socket); attempt++) {
-    if (attempt === 600 || child.exitCode !== null) {
-      await stop();
-      throw new Error('containerd did not start');
-    }
-    await sleep(30);
+  try {
+    await until('containerd listens', () => {
+      assert.equal(child.exitCode, null, 'containerd ended');
+      return existsSync(socket);
+    });
+  } catch (error) {
+    await stop();
+    throw error;
   }
   return { ctr: (args, options) => runTool('ctr', ['-a', socket, ...args], options), [Symbol.asyncDispose]: stop };
 }

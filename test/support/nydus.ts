@@ -190,7 +190,7 @@ export async function mountNydusd(image: NydusImage, dir: string): Promise<Async
     // nydusd unmounts on SIGTERM; when it could not, the mount must still not outlive the test.
     if (isMounted(mountpoint, dir)) await runTool('umount', ['-l', mountpoint], { okay: [0, 32] });
   };
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   while (!isMounted(mountpoint, dir)) {
     if (child.exitCode !== null || Date.now() > deadline) {
       await stop();

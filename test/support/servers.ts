@@ -142,7 +142,8 @@ function tlsConfig(tls: ServerOptions['tls']): string {
   return `, tls: { certificate: "${tls.certificate}", key: "${tls.key}"${clients} }`;
 }
 
-async function waitUntilListens(port: number, gone: () => boolean): Promise<void> {
+/** Until a server takes connections; `gone` says that it ended. */
+export async function waitUntilListens(port: number, gone: () => boolean): Promise<void> {
   const deadline = Date.now() + START_WAIT_MS;
   for (;;) {
     const socket = connect(port, '127.0.0.1');

@@ -5,12 +5,11 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { signalChild } from '../../src/base/child-process.ts';
-import { freePort } from './servers.ts';
+import { freePort, waitUntilListens } from './servers.ts';
 
 export interface SignedStorage extends AsyncDisposable {
   /** What the registry redirects to. */
@@ -83,7 +82,7 @@ export async function startSignedStorage(lifetimeSec: number): Promise<SignedSto
         signalChild(child, 'SIGTERM');
         await exited;
       };
-      await listens(port, () => child.exitCode !== null);
+      await waitUntilListens(port, () => child.exitCode !== null);
       return frontHost;
     },
     async [Symbol.asyncDispose]() {
@@ -114,18 +113,4 @@ function front(host: string, registry: string, signer: string): string {
         }
         location / { proxy_pass http://${registry}; }
       }`;
-}
-
-async function listens(port: number, gone: () => boolean): Promise<void> {
-  for (let attempt = 0; attempt < 300 && !gone(); attempt++) {
-    const socket = connect(port, '127.0.0.1');
-    const connected = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    );
-    socket.destroy();
-    if (connected) return;
-    await sleep(30);
-  }
-  throw new Error('nginx did not start');
 }

@@ -26,8 +26,9 @@ export interface TokenServerOptions {
   readonly anonymousPull?: boolean;
   /** Answers as `access_token`. */
   readonly accessToken?: boolean;
-  /** A registry takes a token for so long, half a second more or less, whatever it is said to be good for: 300 s. */
-  readonly lifetimeSec?: number;
+  /** A registry takes the token of this number, from 1, for so long, half a second more or less, whatever it is said to be good
+   *  for: 300 s, and so long it is good when nothing is said. */
+  readonly lifetimeSec?: (number: number) => number | undefined;
   /** A registry takes a token only so long after it was given out, up to a second less: the clocks differ. */
   readonly beginsInSec?: number;
 }
@@ -60,7 +61,7 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
       certificate,
       service,
       access,
-      lifetimeSec: options.lifetimeSec,
+      lifetimeSec: options.lifetimeSec?.(asked.length),
       beginsInSec: options.beginsInSec,
     });
     const name = options.accessToken ? 'access_token' : 'token';
