@@ -1,8 +1,12 @@
 // Programs that a benchmark starts: its own command, mkfs, the prober.
 import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { signalChild } from '../base/child-process.ts';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
+
+/** naiad's own command, for Node to run. */
+export const NAIAD_COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 export interface CommandOptions {
   readonly signal: AbortSignal;
@@ -46,6 +50,23 @@ export async function runCommand(
   } finally {
     signal.removeEventListener('abort', stop);
   }
+}
+
+/** Where a naiad that is run keeps its things. */
+export interface NaiadPlace {
+  readonly state: string;
+  readonly cache: string;
+}
+
+/** Runs `naiad ARGS` and returns what it prints; its own places when none is given. @throws NaiadError COMMAND_FAILED, CANCELED */
+export async function runNaiad(
+  args: readonly string[],
+  { signal, place }: { readonly signal: AbortSignal; readonly place?: NaiadPlace },
+): Promise<string> {
+  const own = place && { NAIAD_STATE: place.state, NAIAD_CACHE: place.cache };
+  const env = { ...process.env, ...own };
+  const name = `naiad ${args[0] ?? ''}`;
+  return (await runCommand(process.execPath, [NAIAD_COMMAND, ...args], { signal, env, name })).stdout;
 }
 
 async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {

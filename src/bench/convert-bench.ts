@@ -1,12 +1,12 @@
 // How fast images are converted: the built command, as a process of its own for each run, as users run it.
 import { mkdir, rm } from 'node:fs/promises';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
+import { type Machine, thisMachine } from '../base/machine.ts';
 import { createSpool } from '../store/spool.ts';
-import { runCommand } from './command.ts';
+import { runNaiad } from './command.ts';
 import { type Spread, spreadOf } from './statistics.ts';
 
 export interface ConvertBenchOptions {
@@ -37,7 +37,7 @@ export interface ConvertRun {
 export interface ConvertBenchReport {
   readonly source: string;
   readonly flags: readonly string[];
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly kernel: string; readonly node: string };
+  readonly machine: Machine;
   readonly tarSize: number;
   readonly storedSize: number;
   readonly targetSize: number;
@@ -109,12 +109,7 @@ function report(options: ConvertBenchOptions, first: ConvertOutput, runs: readon
   return {
     source: options.source,
     flags: options.flags,
-    machine: {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
-      cores: availableParallelism(),
-      kernel: release(),
-      node: process.version,
-    },
+    machine: thisMachine(),
     tarSize: first.tarSize,
     storedSize: first.storedSize,
     targetSize: first.targetSize,
@@ -131,16 +126,12 @@ function report(options: ConvertBenchOptions, first: ConvertOutput, runs: readon
   };
 }
 
-const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
-
 async function runConvert(
   { source, flags, signal }: ConvertBenchOptions,
   target: string,
 ): Promise<{ output: ConvertOutput; processSeconds: number }> {
   const start = performance.now();
   // The command cleans up after itself when it is asked to end.
-  const { stdout } = await runCommand(process.execPath, [COMMAND, 'convert', '--json', ...flags, source, target], {
-    signal,
-  });
-  return { output: JSON.parse(stdout) as ConvertOutput, processSeconds: (performance.now() - start) / 1000 };
+  const printed = await runNaiad(['convert', '--json', ...flags, source, target], { signal });
+  return { output: JSON.parse(printed) as ConvertOutput, processSeconds: (performance.now() - start) / 1000 };
 }

@@ -1,17 +1,18 @@
 // How fast the files of a mounted image are, against the same files in ext4 and against a minimal FUSE file system: every
 // operation on every file system in turn, the whole round several times, in one run.
 import { mkdirSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasCode, NaiadError } from '../base/errors.ts';
+import { type Machine, thisMachine } from '../base/machine.ts';
 import { MiB } from '../base/units.ts';
 import { nativeProgram } from '../native/load.ts';
 import { createSpool } from '../store/spool.ts';
-import { runCommand } from './command.ts';
+import { runCommand, runNaiad } from './command.ts';
 import { READ_STATES, type ReadFigure, type ReadState } from './read-figures.ts';
 import { goalsOf, type ReadGoal } from './read-goals.ts';
 import { READ_OPERATIONS, type ReadOperation, writeLists } from './read-operations.ts';
-import { driverTarget, ext4Target, floorTarget, type ReadTarget, runNaiad, type TargetPlace } from './read-targets.ts';
+import { driverTarget, ext4Target, floorTarget, type ReadTarget, type TargetPlace } from './read-targets.ts';
 import { spreadOf } from './statistics.ts';
 
 export interface ReadBenchOptions {
@@ -27,7 +28,7 @@ export interface ReadBenchOptions {
 
 export interface ReadBenchReport {
   readonly image: string;
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly kernel: string; readonly node: string };
+  readonly machine: Machine;
   readonly runs: number;
   readonly targets: readonly { readonly name: string; readonly what: string }[];
   /** What could not be measured here, and why. */
@@ -51,7 +52,8 @@ export async function benchRead(options: ReadBenchOptions): Promise<ReadBenchRep
   const { signal, note } = options;
   const tree = join(spool.path, 'tree');
   note('unpacking');
-  await runNaiad(['unpack', '--quiet', ...options.registryArguments, options.image, tree], { dir: spool.path, signal });
+  const place = { state: join(spool.path, 'state'), cache: join(spool.path, 'cache') };
+  await runNaiad(['unpack', '--quiet', ...options.registryArguments, options.image, tree], { signal, place });
   const lists = writeLists(tree, spool.path);
   const { found, missing } = await openTargets(options, tree, spool.path);
   const samples = new Map<string, Sample[]>();
@@ -61,18 +63,12 @@ export async function benchRead(options: ReadBenchOptions): Promise<ReadBenchRep
       await measureRound({ found, lists, prober, signal }, samples);
     }
   } finally {
-    for (const target of found.reverse()) await target[Symbol.asyncDispose]();
-    found.reverse();
+    for (const target of found.toReversed()) await target[Symbol.asyncDispose]();
   }
   const figures = figuresOf(found, samples);
   return {
     image: options.image,
-    machine: {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
-      cores: availableParallelism(),
-      kernel: release(),
-      node: process.version,
-    },
+    machine: thisMachine(),
     runs: options.runs,
     targets: found.map(({ name, what }) => ({ name, what })),
     missing,

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { signalChild } from '../base/child-process.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
-import { runCommand } from './command.ts';
+import { type NaiadPlace, runCommand, runNaiad } from './command.ts';
 
 export interface ReadTarget extends AsyncDisposable {
   readonly name: string;
@@ -23,15 +23,8 @@ export interface TargetPlace {
   readonly signal: AbortSignal;
 }
 
-const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 const FLOOR_SOURCE = fileURLToPath(new URL('../../../native/src/bench/floor.cc', import.meta.url));
 const FLOOR_WAIT_MS = 30_000;
-
-/** Runs `naiad ARGS` with cache and state below `dir`. */
-export async function runNaiad(args: readonly string[], { dir, signal }: TargetPlace): Promise<string> {
-  const env = { ...process.env, NAIAD_CACHE: join(dir, 'cache'), NAIAD_STATE: join(dir, 'state') };
-  return (await runCommand(process.execPath, [COMMAND, ...args], { signal, env })).stdout;
-}
 
 /**
  * A copy of `tree` in an ext4 of its own on a loop device: what holds its bytes is the page cache of the image file, as
@@ -109,8 +102,12 @@ async function untilMounted(root: string, child: ChildProcess): Promise<void> {
 export async function driverTarget(image: readonly string[], driver: string, place: TargetPlace): Promise<ReadTarget> {
   const root = join(place.dir, 'mnt');
   mkdirSync(root, { recursive: true });
-  const mount = () => runNaiad(['mount', '--quiet', `--driver=${driver}`, ...image, root], place);
-  const umount = () => runNaiad(['umount', '--quiet', root], { ...place, signal: new AbortController().signal });
+  const own: NaiadPlace = { state: join(place.dir, 'state'), cache: join(place.dir, 'cache') };
+  const mountArguments = ['mount', '--quiet', `--driver=${driver}`, ...image, root];
+  const mount = () => runNaiad(mountArguments, { signal: place.signal, place: own });
+  const umount = async () => {
+    await runNaiad(['umount', '--quiet', root], { signal: new AbortController().signal, place: own });
+  };
   await mount();
   try {
     await runCommand('tar', ['-cf', '/dev/zero', '--one-file-system', '-C', root, '.'], place);
@@ -123,12 +120,8 @@ export async function driverTarget(image: readonly string[], driver: string, pla
     name: driver,
     what: `naiad mount --driver=${driver}, complete`,
     root,
-    [Symbol.asyncDispose]: () => wait(umount()),
+    [Symbol.asyncDispose]: umount,
   };
-}
-
-async function wait(done: Promise<unknown>): Promise<void> {
-  await done;
 }
 
 async function unmount(root: string): Promise<void> {

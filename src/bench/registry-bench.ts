@@ -1,16 +1,16 @@
 // How fast blobs go to a registry and ranges come from one: naiad beside skopeo and wrk, against the same servers on
 // loopback, in turn, in one run.
 import { mkdir } from 'node:fs/promises';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { hasCode, NaiadError } from '../base/errors.ts';
+import { type Machine, thisMachine } from '../base/machine.ts';
 import { KiB, MiB } from '../base/units.ts';
 import { registryReader } from '../registry/reader.ts';
 import { Registry } from '../registry/transport.ts';
 import { createSpool } from '../store/spool.ts';
 import { type BlobImage, writeBlobImage } from './blob-image.ts';
-import { type CommandOptions, runCommand } from './command.ts';
+import { type CommandOptions, NAIAD_COMMAND, runCommand } from './command.ts';
 import { checkRanges, randomRanges, readRanges, runWrk } from './range-load.ts';
 import { type BenchServer, startDockerRegistry, startNginx } from './servers.ts';
 import { type Spread, spreadOf } from './statistics.ts';
@@ -38,7 +38,7 @@ export interface Comparison {
 }
 
 export interface RegistryBenchReport {
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly kernel: string; readonly node: string };
+  readonly machine: Machine;
   readonly size: number;
   readonly concurrency: number;
   readonly seconds: number;
@@ -67,19 +67,12 @@ export async function benchRegistry(options: RegistryBenchOptions): Promise<Regi
   if (registry) await bench.pushes(registry);
   for (const server of [registry, nginx]) if (server) await bench.reads(server);
   return {
-    machine: {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
-      cores: availableParallelism(),
-      kernel: release(),
-      node: process.version,
-    },
+    machine: thisMachine(),
     ...{ size: image.size, concurrency, seconds, runs },
     comparisons: bench.comparisons,
     missing: bench.missing,
   };
 }
-
-const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 class RegistryBench {
   readonly comparisons: Comparison[] = [];
@@ -151,7 +144,7 @@ class RegistryBench {
       return size / 1000 / (performance.now() - start);
     };
     const target = `docker://${server.host}/bench:1`;
-    const ours = () => push(process.execPath, [COMMAND, 'copy', '--quiet', '--plain-http', reference, target]);
+    const ours = () => push(process.execPath, [NAIAD_COMMAND, 'copy', '--quiet', '--plain-http', reference, target]);
     // Memory that a virtual machine has not used yet comes from its host, at two seconds a GiB: not to be paid by who begins.
     await ours();
     await this.#compare({ what: 'push', server: server.name, peer: 'skopeo' }, ours, () =>

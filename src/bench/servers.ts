@@ -5,12 +5,10 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { signalChild } from '../base/child-process.ts';
 import { NaiadError } from '../base/errors.ts';
+import { NAIAD_COMMAND } from './command.ts';
 import { freePort } from './free-port.ts';
-
-const COMMAND = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 export interface BenchServer extends AsyncDisposable {
   readonly name: string;
@@ -54,7 +52,7 @@ export async function startDockerRegistry(
 export async function startOwnRegistry(dir: string, signal: AbortSignal): Promise<BenchServer> {
   const root = join(dir, 'registry');
   const host = `127.0.0.1:${await freePort()}`;
-  const args = [COMMAND, 'registry', 'serve', '--root', root, '--listen', host];
+  const args = [NAIAD_COMMAND, 'registry', 'serve', '--root', root, '--listen', host];
   const stop = await startServer(process.execPath, args, host, signal);
   return { name: 'naiad registry serve', host, [Symbol.asyncDispose]: stop };
 }

@@ -1,9 +1,10 @@
 // The whole story on one machine: an image of this machine's own Node, in a registry behind a slow link, started by a full
 // pull, lazily, and lazily again with a warm cache. Every figure is of this one run.
 import { mkdir, rm } from 'node:fs/promises';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
+import { type Machine, thisMachine } from '../base/machine.ts';
 import { formatSize } from '../base/units.ts';
 import { type RegistryServer, startRegistry } from '../registry-server/start.ts';
 import { createSpool } from '../store/spool.ts';
@@ -48,7 +49,7 @@ export interface MountedRun extends Traffic {
 }
 
 export interface DemoReport {
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly kernel: string; readonly node: string };
+  readonly machine: Machine;
   readonly link: { readonly bytesPerSecond: number; readonly latencyMs: number };
   readonly image: {
     readonly layers: readonly {
@@ -116,7 +117,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
     bytes: run.bytes / full.bytes,
   });
   return {
-    machine: machine(),
+    machine: thisMachine(),
     link: { bytesPerSecond: bandwidth, latencyMs },
     image: {
       layers: image.layers.map(({ what, files, tarSize, descriptor }) => ({
@@ -219,13 +220,4 @@ function trafficOf(server: RegistryServer): Traffic {
 function storedSizeOf({ layers, config, manifest }: Awaited<ReturnType<typeof buildImage>>): number {
   const blobs = [config, ...layers].reduce((sum, { descriptor }) => sum + descriptor.size, 0);
   return blobs + manifest.bytes.length;
-}
-
-function machine(): DemoReport['machine'] {
-  return {
-    cpu: cpus()[0]?.model.trim() || 'unknown',
-    cores: availableParallelism(),
-    kernel: release(),
-    node: process.version,
-  };
 }

@@ -12,13 +12,12 @@ import { findRuntime } from '../../container/runtime.ts';
 import { createSpool } from '../../store/spool.ts';
 import { openSource } from '../../transport/open.ts';
 import { readConfig, resolveImage } from '../../transport/resolve.ts';
-import { runCommand } from '../command.ts';
-import { runNaiad } from './daemon-client.ts';
+import { runCommand, runNaiad } from '../command.ts';
+import { describeHost, type Host, sizeOnDisk } from './host.ts';
 import { type LazyOptions, lazyWay } from './lazy-ways.ts';
 import type { Link } from './link.ts';
 import { checkLink, type LinkCheck } from './link-check.ts';
 import { type LinkTraffic, nowMs } from './link-proxy.ts';
-import { describeMachine, type Machine, sizeOnDisk } from './machine.ts';
 import { ContainerNetwork } from './network.ts';
 import { measureStart, type StartRecord } from './one-start.ts';
 import type { PeerTools } from './peers/peer.ts';
@@ -62,7 +61,7 @@ export interface ColdstartRun extends StartRecord {
 
 export interface ColdstartOutcome {
   readonly image: ImageFacts;
-  readonly machine: Machine;
+  readonly machine: Host;
   readonly measuredLink: LinkCheck;
   readonly registry: string;
   /**
@@ -144,7 +143,7 @@ export async function benchColdstart(options: ColdstartOptions): Promise<Coldsta
         unpackedSize: await sizeOnDisk(place('local'), signal),
         metadataSize: lazy.metadataSize,
       },
-      machine: await describeMachine(runtime, signal),
+      machine: await describeHost(runtime, signal),
       measuredLink,
       registry: registry.what,
       naiad: version(),

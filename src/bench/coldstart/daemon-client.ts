@@ -3,32 +3,13 @@ import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { NaiadError } from '../../base/errors.ts';
 import { shortSocketPath } from '../../base/socket-path.ts';
-import { runCommand } from '../command.ts';
+import { type NaiadPlace, runNaiad } from '../command.ts';
 import { processesWith } from './process-usage.ts';
 import type { RecordedTrace } from './touched.ts';
 
-const COMMAND = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
 const END_WAIT_MS = 30_000;
-
-/** Where a daemon of the benchmark keeps its things. */
-export interface DaemonPlace {
-  readonly state: string;
-  readonly cache: string;
-}
-
-/** Runs `naiad ARGS`. @throws NaiadError COMMAND_FAILED, CANCELED */
-export async function runNaiad(
-  args: readonly string[],
-  { signal, place }: { readonly signal: AbortSignal; readonly place?: DaemonPlace },
-): Promise<string> {
-  const own = place && { NAIAD_STATE: place.state, NAIAD_CACHE: place.cache };
-  const env = { ...process.env, ...own };
-  const name = `naiad ${args[0] ?? ''}`;
-  return (await runCommand(process.execPath, [COMMAND, ...args], { signal, env, name })).stdout;
-}
 
 /** What the daemon answers to a mount and to questions about one; of docs/reference/daemon-api.md what is used here. */
 export interface MountAnswer {
@@ -37,13 +18,13 @@ export interface MountAnswer {
 }
 
 export class BenchDaemon implements AsyncDisposable {
-  readonly #place: DaemonPlace;
+  readonly #place: NaiadPlace;
 
-  private constructor(place: DaemonPlace) {
+  private constructor(place: NaiadPlace) {
     this.#place = place;
   }
 
-  static async start(place: DaemonPlace, signal: AbortSignal): Promise<BenchDaemon> {
+  static async start(place: NaiadPlace, signal: AbortSignal): Promise<BenchDaemon> {
     const daemon = new BenchDaemon(place);
     await runNaiad(['--quiet', 'daemon'], { place, signal });
     return daemon;

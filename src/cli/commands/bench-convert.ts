@@ -1,4 +1,5 @@
 // `naiad bench convert`: how fast an image is converted here, and what the time goes into.
+import { machineText } from '../../base/machine.ts';
 import { formatSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
 import { registryArguments, registryFlags } from '../registry-flags.ts';
@@ -54,7 +55,6 @@ function passedFlags(args: Readonly<Record<string, unknown>>): string[] {
 type Report = Awaited<ReturnType<typeof import('../../bench/convert-bench.ts').benchConvert>>;
 
 function reportText(report: Report): string {
-  const { machine } = report;
   const spread = (name: string, { median, min, max }: Report['seconds'], show: (value: number) => string) => [
     name,
     show(median),
@@ -67,7 +67,7 @@ function reportText(report: Report): string {
   const size = formatSize(report.tarSize);
   return [
     `${report.source}: ${size} of tar (${formatSize(report.storedSize)} stored) in ${report.layers} layers, ${report.files} files`,
-    `${machine.cores} cores (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}`,
+    machineText(report.machine),
     `naiad convert ${report.flags.join(' ')}`,
     '',
     ...table(

@@ -1,4 +1,5 @@
 // `naiad bench read`: how fast files of a mounted image are, by every driver, against ext4 and a minimal FUSE file system.
+import { machineText } from '../../base/machine.ts';
 import { DRIVER_NAMES } from '../../mount/driver.ts';
 import { defineCommand } from '../command.ts';
 import { registryArguments, registryFlags } from '../registry-flags.ts';
@@ -55,7 +56,7 @@ const TITLES: Readonly<Record<Figure['operation'], string>> = {
 };
 
 function reportText(report: Report): string {
-  const { machine, targets, figures } = report;
+  const { targets, figures } = report;
   const keys = [...new Set(figures.map(({ operation, state }) => `${operation} ${state}`))];
   const row = (key: string, cell: (figure: Figure) => string) => {
     const [operation, state] = key.split(' ');
@@ -66,7 +67,7 @@ function reportText(report: Report): string {
   const times = (value: number | undefined) => (value === undefined ? '-' : `${value.toFixed(2)} x`);
   return [
     `${report.image}, medians of ${report.runs} runs`,
-    `${machine.cores} cores (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}`,
+    machineText(report.machine),
     ...targets.map(({ name, what }) => `${name}: ${what}`),
     ...report.missing.map(({ name, why }) => `${name}: not measured: ${why}`),
     '',

@@ -1,4 +1,5 @@
 // `naiad bench registry`: how fast blobs are pushed and ranges are read, beside skopeo and wrk.
+import { machineText } from '../../base/machine.ts';
 import { formatSize, parseSize } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
 import { table } from '../table.ts';
@@ -38,7 +39,6 @@ const COUNT_MAX = 1000;
 type Report = Awaited<ReturnType<typeof import('../../bench/registry-bench.ts').benchRegistry>>;
 
 function reportText(report: Report): string {
-  const { machine } = report;
   const rate = (spread: { median: number; min: number; max: number } | undefined) =>
     spread ? `${spread.median.toFixed(0)} (${spread.min.toFixed(0)} to ${spread.max.toFixed(0)})` : '-';
   const rows = report.comparisons.map(({ what, server, naiad, peer, peers, ratio }) => [
@@ -50,7 +50,7 @@ function reportText(report: Report): string {
   ]);
   return [
     `a blob of ${formatSize(report.size)}, ${report.concurrency} ranges at once, medians of ${report.runs} runs`,
-    `${machine.cores} cores (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}`,
+    machineText(report.machine),
     ...report.missing.map(({ name, why }) => `${name}: absent: ${why}`),
     '',
     ...table(['MB/s', 'naiad', 'the peer', 'ratio', ''], rows),

@@ -1,6 +1,7 @@
 // `naiad demo`: the whole of it on this machine, measured.
 import { tmpdir } from 'node:os';
 import { NaiadError } from '../../base/errors.ts';
+import { machineText } from '../../base/machine.ts';
 import { formatSize, parseBandwidth, parseDuration } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
 import { table } from '../table.ts';
@@ -68,7 +69,7 @@ function reportText({ machine, link, image, output, full, lazy, warm, shares }: 
       ],
     ),
     '',
-    `one run on ${machine.cores} cores (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}, driver ${lazy.driver}; ` +
+    `one run on ${machineText(machine)}, driver ${lazy.driver}; ` +
       `link of ${megabits} Mbit/s and ${link.latencyMs} ms on loopback`,
   ].join('\n');
 }

@@ -1,14 +1,11 @@
-// What a benchmark tells of the machine it ran on.
+// What a benchmark of starts tells of the machine it ran on, and of its disk.
 import { readFileSync } from 'node:fs';
-import { availableParallelism, cpus, release } from 'node:os';
+import { type Machine, thisMachine } from '../../base/machine.ts';
 import { runCommand } from '../command.ts';
 
-export interface Machine {
-  readonly cpu: string;
-  readonly cores: number;
+/** With what containers run on. */
+export interface Host extends Machine {
   readonly memory: string;
-  readonly kernel: string;
-  readonly node: string;
   readonly runtime: string;
 }
 
@@ -19,14 +16,11 @@ export async function sizeOnDisk(directory: string, signal: AbortSignal): Promis
 }
 
 /** `runtime` is the path of runc or crun. @throws NaiadError COMMAND_FAILED, CANCELED */
-export async function describeMachine(runtime: string, signal: AbortSignal): Promise<Machine> {
+export async function describeHost(runtime: string, signal: AbortSignal): Promise<Host> {
   const memory = /^MemTotal:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
   return {
-    cpu: cpus()[0]?.model.trim() || 'unknown',
-    cores: availableParallelism(),
+    ...thisMachine(),
     memory: `${Math.round(Number(memory ?? 0) / 2 ** 20)} GiB`,
-    kernel: release(),
-    node: process.version,
     runtime: (await runCommand(runtime, ['--version'], { signal })).stdout.split('\n')[0] ?? '',
   };
 }
