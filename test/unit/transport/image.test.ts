@@ -1,6 +1,6 @@
 // Converted images opened from a layout, a registry and a bootstrap file.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -195,6 +195,11 @@ test('image: a bootstrap file, with its blobs beside it, elsewhere, or nowhere',
     assert.equal(image.manifest, undefined);
     await assert.rejects(image.blobReader(tree.blobId).readAt({ offset: 0, size: 1 }), { code: 'BLOB_NOT_FOUND' });
     assert.throws(() => image.blobReader('../../etc/passwd'), { code: 'BOOTSTRAP_INVALID' });
+    // A blob that comes later is found by the reader that missed it.
+    const reader = image.blobReader(tree.blobId);
+    writeFileSync(join(work.path, tree.blobId), tree.blob);
+    assert.equal((await reader.readAt({ offset: 0, size: 6 })).length, 6);
+    rmSync(join(work.path, tree.blobId));
   }
   writeFileSync(join(elsewhere, tree.blobId), tree.blob);
   {
