@@ -5,6 +5,7 @@ import { MANIFEST_SIZE_MAX } from '../base/limits.ts';
 import { isDigest, sha256Digest } from '../format/oci/digest.ts';
 import { type Descriptor, type ManifestDocument, parseDocument } from '../format/oci/manifest.ts';
 import { layerKind, MEDIA_TYPES } from '../format/oci/media-types.ts';
+import { referrerOf } from '../format/oci/referrer.ts';
 import { type Answer, bytesAnswer, emptyAnswer, jsonAnswer } from './answer.ts';
 import type { Context } from './context.ts';
 import { Refusal } from './refusal.ts';
@@ -36,16 +37,15 @@ export async function putManifest(context: Context, selector: string): Promise<A
     throw new Refusal('DIGEST_INVALID', `the manifest has digest ${digest}`);
   const document = parse(bytes, message.headers['content-type']);
   await checkChildren(storage, repository, document);
-  const { mediaType, subject } = document.kind === 'index' ? document.index : document.manifest;
+  const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
   await storage.putManifest(repository, digest, mediaType, bytes);
-  if (subject) {
-    await storage.putReferrer(repository, subject.digest, digest, referrerDescriptor(document, digest, bytes.length));
-  }
+  const referrer = referrerOf(document, { digest, size: bytes.length });
+  if (referrer) await storage.putReferrer(repository, referrer.subject, digest, referrer.descriptor);
   if (!isDigest(selector)) await storage.putTag(repository, selector, digest);
   return emptyAnswer(201, {
     location: `/v2/${repository}/manifests/${digest}`,
     'docker-content-digest': digest,
-    ...(subject ? { 'oci-subject': subject.digest } : {}),
+    ...(referrer ? { 'oci-subject': referrer.subject } : {}),
   });
 }
 
@@ -85,19 +85,6 @@ async function checkChildren(storage: Storage, repository: string, document: Man
     if ((await storage.blobSize(repository, digest)) !== undefined) continue;
     throw new Refusal('MANIFEST_BLOB_UNKNOWN', `${repository} has no blob ${digest}`);
   }
-}
-
-function referrerDescriptor(document: ManifestDocument, digest: string, size: number): Descriptor {
-  const parsed = document.kind === 'index' ? document.index : document.manifest;
-  const artifactType =
-    parsed.artifactType ?? (document.kind === 'manifest' ? document.manifest.config.mediaType : undefined);
-  return {
-    mediaType: parsed.mediaType,
-    digest,
-    size,
-    ...(artifactType ? { artifactType } : {}),
-    ...(parsed.annotations ? { annotations: parsed.annotations } : {}),
-  };
 }
 
 /** A tag goes alone; a digest goes with all its tags. Contents stay in the store: another repository may have them. */

@@ -13,6 +13,7 @@ import {
   type RawManifest,
 } from '../format/oci/manifest.ts';
 import { isIndexMediaType, MEDIA_TYPES } from '../format/oci/media-types.ts';
+import { referrerOf } from '../format/oci/referrer.ts';
 import { headerOf, readBody } from './exchange.ts';
 import { getManifest, putManifest } from './manifests.ts';
 import { nextPage } from './tags.ts';
@@ -123,23 +124,6 @@ async function fallbackIndex(
   return parseIndex(raw.bytes, raw.mediaType);
 }
 
-/** The descriptor under which a manifest is listed among the referrers of its subject; undefined without a subject. */
-export function referrerOf(manifest: RawManifest): { subject: string; descriptor: Descriptor } | undefined {
-  const document = parseDocument(manifest.bytes, manifest.mediaType);
-  const parsed = document.kind === 'index' ? document.index : document.manifest;
-  if (!parsed.subject) return undefined;
-  const { mediaType, digest, bytes } = manifest;
-  const config = document.kind === 'manifest' ? document.manifest.config.mediaType : undefined;
-  const artifactType = parsed.artifactType ?? config;
-  const { annotations } = parsed;
-  const descriptor = {
-    ...{ mediaType, digest, size: bytes.length },
-    ...(artifactType ? { artifactType } : {}),
-    ...(annotations ? { annotations } : {}),
-  };
-  return { subject: parsed.subject.digest, descriptor };
-}
-
 /**
  * Lists a manifest that was pushed under the tag of its subject, for a registry that does not list it itself.
  * @throws NaiadError LIMIT_EXCEEDED when the list is full; REGISTRY_PROTOCOL when what is written to it does not stay; ACCESS_DENIED,
@@ -151,7 +135,8 @@ export async function addFallbackReferrer(
   manifest: RawManifest,
   signal?: AbortSignal,
 ): Promise<void> {
-  const referrer = referrerOf(manifest);
+  const document = parseDocument(manifest.bytes, manifest.mediaType);
+  const referrer = referrerOf(document, { digest: manifest.digest, size: manifest.bytes.length });
   if (!referrer) return;
   const { subject, descriptor } = referrer;
   const tag = fallbackTag(subject);

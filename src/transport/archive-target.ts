@@ -12,7 +12,7 @@ import { MiB } from '../base/units.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import { createSpool, type Spool } from '../store/spool.ts';
 import { blobPath } from './layout-source.ts';
-import { LAYOUT_FILE, layoutEntry, layoutIndex, SpooledBlobs } from './layout-store.ts';
+import { LAYOUT_FILE, layoutIndex, SpooledBlobs } from './layout-store.ts';
 import type { ImageTarget, LocalBlob, PutOptions } from './transport.ts';
 
 export class ArchiveTarget implements ImageTarget {
@@ -69,6 +69,7 @@ export class ArchiveTarget implements ImageTarget {
 
   async putManifest(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
     await this.putBytes({ digest: manifest.digest, size: manifest.bytes.length }, manifest.bytes, signal);
+    this.#blobs.noteReferrer(manifest);
   }
 
   async commit(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
@@ -94,7 +95,7 @@ export class ArchiveTarget implements ImageTarget {
 
   /** Directories, the two documents, then the blobs by digest. */
   async #fill(pack: Pack, manifest: RawManifest): Promise<void> {
-    const index = layoutIndex([layoutEntry(manifest, this.#tag)]);
+    const index = layoutIndex(this.#blobs.entriesFor(manifest, this.#tag));
     await addBytes(pack, 'oci-layout', LAYOUT_FILE);
     await addBytes(pack, 'index.json', index);
     for (const name of ['blobs/', 'blobs/sha256/']) {

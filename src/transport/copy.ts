@@ -93,10 +93,13 @@ async function copyImage(
   await collect(source, root, plan, 0, signal);
   if (options.referrers) await collectReferrers(source, plan, signal);
   const size = await putBlobs(source, target, plan, { signal, onProgress });
-  for (const manifest of plan.manifests.values()) if (manifest !== root) await target.putManifest(manifest, signal);
+  const { manifests, referrers } = plan;
+  for (const manifest of manifests.values()) {
+    // What refers to the root comes after it, and before the name.
+    if (manifest !== root || referrers.size > 0) await target.putManifest(manifest, signal);
+  }
+  for (const manifest of referrers.values()) await target.putManifest(manifest, signal);
   await target.commit(root, signal);
-  // After what they refer to.
-  for (const manifest of plan.referrers.values()) await target.putManifest(manifest, signal);
   return {
     source: source.name,
     target: target.name,

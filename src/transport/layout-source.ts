@@ -59,7 +59,10 @@ export class LayoutSource implements ImageSource {
     const images = entries.filter(({ mediaType }) => isManifestMediaType(mediaType) || isIndexMediaType(mediaType));
     const namesOf = (entry: Descriptor) => NAME_ANNOTATIONS.map((name) => entry.annotations?.[name]);
     const wanted = this.#tag;
-    const matching = wanted === undefined ? images : images.filter((entry) => namesOf(entry).includes(wanted));
+    // What refers to an image is not meant, unless there is nothing else.
+    const plain = images.filter(({ artifactType }) => artifactType === undefined);
+    const unnamed = plain.length > 0 ? plain : images;
+    const matching = wanted === undefined ? unnamed : images.filter((entry) => namesOf(entry).includes(wanted));
     const [chosen] = matching;
     if (chosen && (wanted !== undefined || matching.length === 1)) return chosen;
     const names = images.map((entry) => namesOf(entry).find((name) => name) ?? '(no name)');

@@ -10,7 +10,8 @@ import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import { MiB } from '../base/units.ts';
 import { digestHex } from '../format/oci/digest.ts';
-import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
+import { type Descriptor, parseDocument, type RawManifest } from '../format/oci/manifest.ts';
+import { referrerOf } from '../format/oci/referrer.ts';
 import type { Spool } from '../store/spool.ts';
 import { REF_NAME } from './layout-source.ts';
 import type { LocalBlob, PutOptions } from './transport.ts';
@@ -21,11 +22,14 @@ export interface LayoutEntry {
   readonly digest: string;
   readonly size: number;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Of what refers to another manifest, and is no image. */
+  readonly artifactType?: string;
 }
 
 export class SpooledBlobs {
   readonly #spool: Spool;
   readonly #sizes = new Map<string, number>();
+  readonly #referrers = new Map<string, LayoutEntry>();
 
   constructor(spool: Spool) {
     this.#spool = spool;
@@ -105,6 +109,21 @@ export class SpooledBlobs {
     this.#sizes.set(digest, bytes.length);
   }
 
+  /** Remembers a manifest that refers to another one: what an index does not list, nobody finds. */
+  noteReferrer({ bytes, mediaType, digest }: RawManifest): void {
+    const referrer = referrerOf(parseDocument(bytes, mediaType), { digest, size: bytes.length });
+    if (!referrer) return;
+    // Its annotations may hold a name.
+    const { annotations: _, ...entry } = referrer.descriptor;
+    this.#referrers.set(digest, entry);
+  }
+
+  /** What the index of the layout lists for an image `root` and what refers to it. */
+  entriesFor(root: RawManifest, tag: string | undefined): LayoutEntry[] {
+    const referrers = [...this.#referrers.values()].filter(({ digest }) => digest !== root.digest);
+    return [layoutEntry(root, tag), ...referrers];
+  }
+
   forget(digest: string): void {
     this.#sizes.delete(digest);
   }
@@ -132,7 +151,7 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
 export const LAYOUT_FILE = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 
 /** How a manifest is listed in the index of a layout. */
-export function layoutEntry(manifest: RawManifest, tag: string | undefined): LayoutEntry {
+function layoutEntry(manifest: RawManifest, tag: string | undefined): LayoutEntry {
   const { mediaType, digest, bytes } = manifest;
   return {
     mediaType,
@@ -151,4 +170,10 @@ export function layoutIndex(entries: readonly unknown[], previous: object = {}):
 export function entryName(entry: unknown): string | undefined {
   const name = (entry as Partial<Descriptor> | null)?.annotations?.[REF_NAME];
   return typeof name === 'string' ? name : undefined;
+}
+
+/** True for an entry that is listed because it refers to another one: it has no name, and says what it is. */
+export function isReferrer(entry: unknown): boolean {
+  const { artifactType } = (entry ?? {}) as Partial<LayoutEntry>;
+  return entryName(entry) === undefined && artifactType !== undefined;
 }

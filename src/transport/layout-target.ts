@@ -10,7 +10,15 @@ import { type Descriptor, parseIndex, type RawManifest } from '../format/oci/man
 import { makeDirectories } from '../store/directories.ts';
 import { createSpool, isSpoolName, type Spool } from '../store/spool.ts';
 import { blobPath } from './layout-source.ts';
-import { entryName, LAYOUT_FILE, layoutEntry, layoutIndex, SpooledBlobs, writeDurably } from './layout-store.ts';
+import {
+  entryName,
+  isReferrer,
+  LAYOUT_FILE,
+  type LayoutEntry,
+  layoutIndex,
+  SpooledBlobs,
+  writeDurably,
+} from './layout-store.ts';
 import type { ImageTarget, LocalBlob, PutOptions } from './transport.ts';
 
 export class LayoutTarget implements ImageTarget {
@@ -79,6 +87,7 @@ export class LayoutTarget implements ImageTarget {
 
   async putManifest(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
     await this.putBytes({ digest: manifest.digest, size: manifest.bytes.length }, manifest.bytes, signal);
+    this.#blobs.noteReferrer(manifest);
   }
 
   async commit(manifest: RawManifest, signal?: AbortSignal): Promise<void> {
@@ -102,17 +111,22 @@ export class LayoutTarget implements ImageTarget {
     await rename(unfinished, join(this.#directory, name));
   }
 
-  /** The index with this image in it: other images stay, one of the same name goes. */
+  /** The index with this image in it, and what refers to it: other images stay, one of the same name goes. */
   async #nextIndex(manifest: RawManifest): Promise<Buffer> {
-    const entry = layoutEntry(manifest, this.#tag);
+    const entries = this.#blobs.entriesFor(manifest, this.#tag);
     const path = join(this.#directory, 'index.json');
     const bytes = await readFile(path).catch(ifMissing);
-    if (bytes === undefined) return layoutIndex([entry]);
+    if (bytes === undefined) return layoutIndex(entries);
     if (bytes.length > MANIFEST_SIZE_MAX) throw new NaiadError('LIMIT_EXCEEDED', `${path}: ${bytes.length} bytes`);
     // As it stands there, with whatever other tools keep in it.
     const { raw } = parseIndex(bytes);
-    const others = (raw.manifests as unknown[]).filter((other) => entryName(other) !== this.#tag);
-    return layoutIndex([...others, entry], raw);
+    const [, ...referrers] = entries;
+    const isReplaced = (other: unknown) =>
+      isReferrer(other)
+        ? referrers.some(({ digest }) => digest === (other as LayoutEntry).digest)
+        : entryName(other) === this.#tag;
+    const others = (raw.manifests as unknown[]).filter((other) => !isReplaced(other));
+    return layoutIndex([...others, ...entries], raw);
   }
 
   #blobPath(digest: string): string {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sha256Digest } from '../../src/format/oci/digest.ts';
-import type { RawManifest } from '../../src/format/oci/manifest.ts';
+import type { Descriptor, RawManifest } from '../../src/format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../../src/format/oci/media-types.ts';
 import { getManifest, headManifest, putManifest } from '../../src/registry/manifests.ts';
 import { listReferrers } from '../../src/registry/referrers.ts';
@@ -11,6 +11,7 @@ import { Registry } from '../../src/registry/transport.ts';
 import { uploadBlob } from '../../src/registry/upload.ts';
 import { startRegistry } from '../../src/registry-server/start.ts';
 import { copyReference } from '../../src/transport/copy.ts';
+import { openSource } from '../../src/transport/open.ts';
 import { tagsOf } from '../../src/transport/tags.ts';
 import { every, program } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
@@ -97,6 +98,44 @@ for (const { name, requires, start } of targets) {
     await copyReference(`${from.host}/team/app:v1`, target, options);
     assert.equal((await listReferrers(registry, 'other/app', first.manifest.digest)).length, 1);
   });
+}
+
+for (const [transport, name] of [
+  ['oci', 'layout'],
+  ['oci-archive', 'image.tar'],
+]) {
+  test(`copy: what refers to an image is listed beside it by ${transport}, without a name`, async () => {
+    using dir = temporaryDir('copy');
+    await using from = await embedded(dir.path);
+    const { note, first } = await fill(from.host);
+    const place = `${transport}:${join(dir.path, String(name))}`;
+    const copy = async (to: string) => {
+      const report = await copyReference(`${from.host}/team/app:v1`, to, { platform: 'linux/amd64', referrers: true });
+      assert.equal(report.referrers, 1);
+    };
+    // Once more: it is listed once. The image is still the only one that has no name.
+    for (let times = 0; times < 2; times++) await copy(place);
+    if (transport === 'oci') await copy(`${place}:v1`);
+    await using image = await openSource(transport === 'oci' ? `${place}:v1` : place);
+    assert.equal((await image.rootManifest()).digest, first.manifest.digest);
+    assert.equal((await image.manifest({ digest: note.digest })).digest, note.digest);
+    const index = await indexOf(place);
+    assert.deepEqual(
+      index.filter(({ artifactType }) => artifactType !== undefined),
+      [{ ...describe(note), artifactType: 'application/x-note' }],
+    );
+    assert.equal(index.length, transport === 'oci' ? 3 : 2);
+  });
+}
+
+/** The entries of index.json of a layout or an archive. */
+async function indexOf(place: string): Promise<Descriptor[]> {
+  const [transport, path = ''] = place.split(':');
+  const { stdout } =
+    transport === 'oci'
+      ? await runTool('cat', [join(path, 'index.json')])
+      : await runTool('tar', ['-xOf', path, 'index.json']);
+  return JSON.parse(stdout).manifests;
 }
 
 test('copy: within a registry blobs are mounted, not sent', async () => {
