@@ -70,6 +70,8 @@ export const FETCHES_IN_FLIGHT_MAX = 8;
 export const REGISTRY_READ_DEADLINE_MS = 60_000;
 /** Bytes a second that arrive make up for the time they took, down to this rate: a slow line is not a dead one. */
 export const REGISTRY_RATE_MIN = 16 * KiB;
+/** Progress that shows a connection was good, so that losing it is not the same trouble as before. */
+export const REGISTRY_PROGRESS_MIN = 1 * MiB;
 /** Five of these fit into the deadline of a read. */
 export const REGISTRY_CONNECT_TIMEOUT_MS = 10_000;
 /** Without a byte in either direction for so long, a connection counts as dead. */

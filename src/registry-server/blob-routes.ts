@@ -60,8 +60,8 @@ export async function beginUpload(context: Context): Promise<Answer> {
   try {
     return await finish(context, upload, digest);
   } catch (error) {
-    // A body that broke off: the client was never told of this session.
-    if (!(error instanceof Refusal)) await uploads.cancel(upload).catch(() => {});
+    // The client was never told of this session.
+    await uploads.cancel(upload).catch(() => {});
     throw error;
   }
 }

@@ -100,10 +100,6 @@ export class Storage {
     return await readText(this.#linkPath(repository, '_manifests', digest));
   }
 
-  async manifestSize(digest: string): Promise<number | undefined> {
-    return await sizeOf(this.#contentPath(digest));
-  }
-
   async readManifest(digest: string): Promise<Buffer | undefined> {
     return await readFile(this.#contentPath(digest)).catch(ifMissing(undefined));
   }

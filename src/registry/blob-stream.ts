@@ -2,9 +2,9 @@
 import type { BlobStream, ByteRange, ReadHint } from '../backend/blob-reader.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { discard, type HttpResponse, headerOf } from './exchange.ts';
+import { discard, type HttpResponse } from './exchange.ts';
 import { networkFailure } from './network.ts';
-import { checkContentRange, rangeHeader } from './ranges.ts';
+import { checkContentRange, checkWithin, rangeHeader, unsatisfied } from './ranges.ts';
 import type { SignedAddress } from './signed-address.ts';
 import { SlabReader } from './slabs.ts';
 import type { Call, Registry } from './transport.ts';
@@ -31,10 +31,7 @@ export async function openBlobRange(
   signal: AbortSignal,
 ): Promise<BlobStream> {
   const what = `${call.what} at ${registry.host}`;
-  const last = range.offset + range.size - 1;
-  if (size !== undefined && last >= size) {
-    throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${range.offset} to ${last} wanted of ${size}`);
-  }
+  checkWithin(range, size, what);
   // Field by field: with a spread in it, V8 takes kilobytes to build it, and this is done for each range.
   const asked: Call = {
     method: call.method,
@@ -57,12 +54,7 @@ export async function openBlobRange(
   // Where we were sent, whoever sent us is answerable for.
   const answerable = (kept && address.from) ?? response;
   try {
-    if (response.status === 416) {
-      // Its body is never read: distribution announces the blob's size there and sends a line of text.
-      response.body.destroy();
-      const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
-      throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${range.offset} to ${last} wanted, there are ${total}`);
-    }
+    if (response.status === 416) throw unsatisfied(response, range, what);
     if (response.status === 206) checkContentRange(response, range, size, what);
     else registry.stats.rangesIgnored++;
   } catch (error) {

@@ -2,13 +2,12 @@
 import type { ByteRange } from '../backend/blob-reader.ts';
 import { verifyStream } from '../backend/verify.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
-import { RANGE_DISCARD_MAX, REGISTRY_RATE_MIN } from '../base/limits.ts';
+import { RANGE_DISCARD_MAX, REGISTRY_PROGRESS_MIN, REGISTRY_RATE_MIN } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { MiB } from '../base/units.ts';
 import type { Descriptor } from '../format/oci/manifest.ts';
 import { discard, type HttpResponse, headerOf } from './exchange.ts';
 import { networkFailure } from './network.ts';
-import { checkContentRange, fillFromBody, rangeHeader } from './ranges.ts';
+import { checkContentRange, checkWithin, describeRange, fillFromBody, rangeHeader, unsatisfied } from './ranges.ts';
 import type { Call, Registry } from './transport.ts';
 
 export interface BlobName {
@@ -45,9 +44,6 @@ export async function hasBlob(
     return announced === undefined || name.size === undefined || Number(announced) === name.size;
   });
 }
-
-/** Progress that shows a connection was good, so that losing it is not the same trouble as before. */
-const PROGRESS_MIN = 1 * MiB;
 
 /**
  * A whole blob, verified: size and digest are right when the stream ends without an error. A lost connection is taken
@@ -116,7 +112,7 @@ async function* resumed(
       return;
     } catch (error) {
       const failure = networkFailure(error, { method: 'GET', url: response.url, signal: asked.signal });
-      troubles = offset - progressFrom >= PROGRESS_MIN ? 1 : troubles + 1;
+      troubles = offset - progressFrom >= REGISTRY_PROGRESS_MIN ? 1 : troubles + 1;
       if (!(failure instanceof TransientFailure)) throw failure;
       if (troubles > RESUMES_MAX || offset >= size) throw failure.failure;
     } finally {
@@ -182,19 +178,12 @@ export async function readBlobRange(
   if (range.size === 0) return new Uint8Array(0);
   const asked = blobCall(name, 'GET', signal);
   const what = `${asked.what} at ${registry.host}`;
-  if (name.size !== undefined && range.offset + range.size > name.size) {
-    throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted of ${name.size}`);
-  }
+  checkWithin(range, name.size, what);
   return await registry.ask(
     { ...asked, headers: { range: rangeHeader(range) } },
     [200, 206, 416],
     async (response, onBytes) => {
-      if (response.status === 416) {
-        // Its body is never read: distribution announces the blob's size there and sends a line of text.
-        response.body.destroy();
-        const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
-        throw new NaiadError('SIZE_MISMATCH', `${what}: bytes ${describe(range)} wanted, the registry has ${total}`);
-      }
+      if (response.status === 416) throw unsatisfied(response, range, what);
       // Every byte of it is written before it is handed out.
       const target = Buffer.allocUnsafeSlow(range.size);
       if (response.status === 206) checkContentRange(response, range, name.size, what);
@@ -214,14 +203,10 @@ function refuseLongSkip(registry: Registry, response: HttpResponse, range: ByteR
   throw new TransientFailure(
     new NaiadError(
       'REGISTRY_PROTOCOL',
-      `${what}: asked for bytes ${describe(range)}, the registry sends the whole blob`,
+      `${what}: asked for ${describeRange(range)}, the registry sends the whole blob`,
       {
         hint: 'Lazy reading needs a registry (and every proxy before it) that answers ranged requests.',
       },
     ),
   );
-}
-
-function describe(range: ByteRange): string {
-  return `${range.offset} to ${range.offset + range.size - 1}`;
 }

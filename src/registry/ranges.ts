@@ -9,6 +9,24 @@ export function rangeHeader(range: ByteRange): string {
   return `bytes=${range.offset}-${range.offset + range.size - 1}`;
 }
 
+/** In words, for errors. */
+export function describeRange(range: ByteRange): string {
+  return `bytes ${range.offset} to ${range.offset + range.size - 1}`;
+}
+
+/** @throws NaiadError SIZE_MISMATCH when a blob of `blobSize` bytes, where that is known, cannot have the range */
+export function checkWithin(range: ByteRange, blobSize: number | undefined, what: string): void {
+  if (blobSize === undefined || range.offset + range.size <= blobSize) return;
+  throw new NaiadError('SIZE_MISMATCH', `${what}: ${describeRange(range)} wanted of ${blobSize}`);
+}
+
+/** What a 416 means. Its body is never read: distribution announces the blob's size there and sends a line of text. */
+export function unsatisfied(response: HttpResponse, range: ByteRange, what: string): NaiadError {
+  response.body.destroy();
+  const total = /^bytes \*\/(\d{1,15})$/.exec(headerOf(response, 'content-range') ?? '')?.[1] ?? 'fewer';
+  return new NaiadError('SIZE_MISMATCH', `${what}: ${describeRange(range)} wanted, the registry has ${total}`);
+}
+
 export interface ContentRange {
   readonly offset: number;
   readonly size: number;

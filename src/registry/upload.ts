@@ -2,9 +2,8 @@
 // the blobs after it. A connection that breaks is taken up where the registry says it is; where it cannot say, a new session
 // is begun, which is always right.
 import { NaiadError } from '../base/errors.ts';
-import { UPLOAD_CHUNK_SIZE, UPLOAD_CHUNK_SIZE_MIN } from '../base/limits.ts';
+import { REGISTRY_PROGRESS_MIN, UPLOAD_CHUNK_SIZE, UPLOAD_CHUNK_SIZE_MIN } from '../base/limits.ts';
 import { TransientFailure } from '../base/transient.ts';
-import { MiB } from '../base/units.ts';
 import type { Descriptor } from '../format/oci/manifest.ts';
 import { hasBlob } from './blobs.ts';
 import type { RequestBody } from './exchange.ts';
@@ -34,9 +33,6 @@ export interface BlobUpload {
   /** Gets the bytes sent so far; starts over with a new attempt. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
-
-/** Progress that shows a connection was good, so that losing it is not the same trouble as before. */
-const PROGRESS_MIN = 1 * MiB;
 
 /**
  * Pushes a blob, whether the registry has it or not (`hasBlob` asks). Pushing it again changes nothing.
@@ -78,7 +74,7 @@ class Upload {
         return;
       } catch (error) {
         // However often the line breaks: what gets on is no failure.
-        const getsOn = this.#broken && this.#reached >= reached + PROGRESS_MIN;
+        const getsOn = this.#broken && this.#reached >= reached + REGISTRY_PROGRESS_MIN;
         if (!getsOn || !(error instanceof NaiadError) || error.kind !== 'unavailable') throw error;
       }
     }
@@ -129,11 +125,11 @@ class Upload {
         await this.#send(session, sent);
         return;
       } catch (error) {
-        if (error instanceof TransientFailure && (session.offset > 0 || sent.bytes >= PROGRESS_MIN)) {
+        if (error instanceof TransientFailure && (session.offset > 0 || sent.bytes >= REGISTRY_PROGRESS_MIN)) {
           this.#broken = session;
           const taken = await this.#takeUp();
           this.#broken = taken;
-          if (!taken || taken.offset < from + PROGRESS_MIN) throw error;
+          if (!taken || taken.offset < from + REGISTRY_PROGRESS_MIN) throw error;
           session = taken;
           continue;
         }

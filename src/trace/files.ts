@@ -26,18 +26,23 @@ export interface TraceSummary {
   readonly lastAtMs: number;
 }
 
-/** Files in the order of their first touch. */
-export function summarise(trace: Trace): TraceSummary {
+/** Touches by path, for people, in the order of their first touch. */
+export function touchesByPath({ touches }: Trace): ReadonlyMap<string, readonly Touch[]> {
   const files = new Map<string, Touch[]>();
-  for (const touch of trace.touches) {
+  for (const touch of touches) {
     const path = displayBytes(touch.path);
     const own = files.get(path);
     if (own) own.push(touch);
     else files.set(path, [touch]);
   }
+  return files;
+}
+
+/** Files in the order of their first touch. */
+export function summarise(trace: Trace): TraceSummary {
   return {
     ...totals(trace.touches),
-    files: [...files].map(([path, own]) => ({ path, firstAtMs: own[0]?.atMs ?? 0, ...totals(own) })),
+    files: [...touchesByPath(trace)].map(([path, own]) => ({ path, firstAtMs: own[0]?.atMs ?? 0, ...totals(own) })),
     lastAtMs: trace.touches.reduce((last, { atMs }) => Math.max(last, atMs), 0),
   };
 }

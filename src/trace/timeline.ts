@@ -1,8 +1,7 @@
 // When each file of a trace was touched and waited for: as text for a terminal, and as one page that needs nothing else.
-import { displayBytes } from '../base/bytes.ts';
 import { formatSize } from '../base/units.ts';
 import type { Touch, Trace } from '../format/trace/trace.ts';
-import { summarise } from './files.ts';
+import { summarise, touchesByPath } from './files.ts';
 
 interface Row {
   readonly path: string;
@@ -11,15 +10,12 @@ interface Row {
 
 /** Of files in the order of their first touch. */
 function rowsOf(trace: Trace, rowsMax: number): { readonly rows: readonly Row[]; readonly left: number } {
-  const files = new Map<string, Touch[]>();
-  for (const touch of trace.touches) {
-    const path = touch.path === '' ? '(unknown)' : displayBytes(touch.path);
-    const own = files.get(path);
-    if (own) own.push(touch);
-    else files.set(path, [touch]);
-  }
-  const rows = [...files].map(([path, touches]) => ({ path, touches }));
+  const rows = [...touchesByPath(trace)].map(([path, touches]) => ({ path: shownPath(path), touches }));
   return { rows: rows.slice(0, rowsMax), left: Math.max(0, rows.length - rowsMax) };
+}
+
+function shownPath(path: string): string {
+  return path === '' ? '(unknown)' : path;
 }
 
 function endOf(trace: Trace): number {
@@ -63,7 +59,7 @@ export function timelinePage(trace: Trace): string {
   ];
   const rows = summary.files.slice(0, ROWS_MAX).map(({ path, touches, bytes, firstAtMs, stalls, waitMs }) => {
     const cells = [milliseconds(firstAtMs), String(touches), formatSize(bytes), String(stalls), milliseconds(waitMs)];
-    return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}<td class="path">${escaped(path || '(unknown)')}</td></tr>`;
+    return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}<td class="path">${escaped(shownPath(path))}</td></tr>`;
   });
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

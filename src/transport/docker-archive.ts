@@ -93,9 +93,8 @@ export class DockerArchiveSource implements ImageSource {
     const parts = new Map([[config.digest, configPart]]);
     const layers: Descriptor[] = [];
     for (const [index, path] of image.layers.entries()) {
-      throwIfAborted(signal);
       const part = await this.#member(path);
-      const layer = await this.#describeLayer(part, String(diffIds[index]));
+      const layer = await this.#describeLayer(part, String(diffIds[index]), signal);
       parts.set(layer.digest, part);
       layers.push(layer);
     }
@@ -105,13 +104,16 @@ export class DockerArchiveSource implements ImageSource {
   }
 
   /** A plain tar has its diff id as digest, which is checked whenever it is read. What is compressed is hashed. */
-  async #describeLayer(part: FilePart, diffId: string): Promise<Descriptor> {
+  async #describeLayer(part: FilePart, diffId: string, signal: AbortSignal | undefined): Promise<Descriptor> {
     const { size } = part;
     const head = await readMember({ ...part, size: Math.min(2, size) }, 2, this.name);
     const isGzip = head[0] === 0x1f && head[1] === 0x8b;
     if (!isGzip) return { mediaType: MEDIA_TYPES.dockerLayer, digest: diffId, size };
     const hash = createHash('sha256');
-    for await (const piece of streamMember(part)) hash.update(piece);
+    for await (const piece of streamMember(part)) {
+      throwIfAborted(signal);
+      hash.update(piece);
+    }
     return { mediaType: MEDIA_TYPES.dockerLayerGzip, digest: `sha256:${hash.digest('hex')}`, size };
   }
 
