@@ -6,7 +6,7 @@ import { digestHex } from '../format/oci/digest.ts';
 import { parseDocument, type RawManifest } from '../format/oci/manifest.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import { openConvertedImage } from '../transport/image.ts';
-import { formatPlace, locate } from '../transport/locate.ts';
+import { formatPlace, isOnePlace, locate, refuseOnePlace } from '../transport/locate.ts';
 import { type OpenOptions, openSource, openTarget } from '../transport/open.ts';
 import { resolveImage } from '../transport/resolve.ts';
 import type { ImageTarget } from '../transport/transport.ts';
@@ -63,7 +63,7 @@ export async function convertReference(
   const { platform } = options;
   const { signal } = hooks;
   const { place, opening, targetOpening } = between(from, to, options, signal);
-  if (formatPlace(place) === formatPlace(locate(to))) throw sameName(from);
+  refuseOnePlace(from, to, SAME_NAME_HINT);
   if (place.transport === 'dir') {
     if (options.buildCache !== undefined) throw noLayers(from);
     const input = directoryInput(place.root, platform);
@@ -101,7 +101,7 @@ export async function convertIndexReference(
   if (place.transport === 'dir') {
     throw new NaiadError('USAGE', `${from}: a root directory is one image, without an original`);
   }
-  if (!options.withOriginal && formatPlace(place) === formatPlace(locate(to))) throw sameName(from);
+  if (!options.withOriginal) refuseOnePlace(from, to, SAME_NAME_HINT);
   await using source = await openSource(place, opening);
   const plan = await planIndex(source, options, hooks.signal);
   await using cache = await openCache(options, to, targetOpening, hooks);
@@ -119,7 +119,7 @@ async function openCache(
   { onTrouble = () => undefined }: ConvertHooks,
 ): Promise<BuildCache | undefined> {
   if (buildCache === undefined) return undefined;
-  if (formatPlace(locate(buildCache)) === formatPlace(locate(to))) {
+  if (isOnePlace(buildCache, to)) {
     throw new NaiadError('USAGE', `${to} is target and build cache`, {
       hint: 'Choose a tag of its own for the cache.',
     });
@@ -179,11 +179,8 @@ function noLayers(from: string): NaiadError {
   return new NaiadError('USAGE', `${from}: a root directory has no layers that a build cache could know`);
 }
 
-function sameName(name: string): NaiadError {
-  return new NaiadError('USAGE', `${name} is source and target`, {
-    hint: 'Give the converted image another name, the original would be lost; or keep both with --with-original.',
-  });
-}
+const SAME_NAME_HINT =
+  'Give the converted image another name, the original would be lost; or keep both with --with-original.';
 
 /** With a trace, the image is converted beside the target first, and only what is left of it after optimizing is put there. */
 async function convertInto(

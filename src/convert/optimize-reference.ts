@@ -1,8 +1,7 @@
 // Optimizing between places as a user names them.
-import { NaiadError } from '../base/errors.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import { openConvertedImage } from '../transport/image.ts';
-import { formatPlace, locate } from '../transport/locate.ts';
+import { refuseOnePlace } from '../transport/locate.ts';
 import { type OpenOptions, openTarget } from '../transport/open.ts';
 import type { ConvertHooks } from './convert.ts';
 import { type OptimizeOptions, type OptimizeReport, optimize } from './optimize.ts';
@@ -33,11 +32,11 @@ export async function optimizeReference(
   const { signal } = hooks;
   const { platform, level, registry, targetRegistry = registry } = options;
   checkLevel(level);
-  if (formatPlace(locate(from)) === formatPlace(locate(to))) {
-    throw new NaiadError('USAGE', `${from} is source and target`, {
-      hint: 'Give the optimized image another name: the next trace is recorded of the one it came from.',
-    });
-  }
+  refuseOnePlace(
+    from,
+    to,
+    'Give the optimized image another name: the next trace is recorded of the one it came from.',
+  );
   await using image = await openConvertedImage(from, { platform, signal, ...(registry && { registry }) });
   await using target = await openTarget(to, { signal, ...(targetRegistry && { registry: targetRegistry }) });
   const report = await optimize(image, trace, target, { level }, hooks);

@@ -4,7 +4,7 @@ import { NaiadError } from '../base/errors.ts';
 import { BLOBS_IN_FLIGHT_MAX, COPY_MANIFESTS_SIZE_MAX, INDEX_DEPTH_MAX } from '../base/limits.ts';
 import { type Descriptor, parseDocument, type RawManifest } from '../format/oci/manifest.ts';
 import { layerKind } from '../format/oci/media-types.ts';
-import { formatPlace, locate } from './locate.ts';
+import { refuseOnePlace } from './locate.ts';
 import { type OpenOptions, openSource, openTarget } from './open.ts';
 import { resolveImage } from './resolve.ts';
 import type { ImageSource, ImageTarget } from './transport.ts';
@@ -51,9 +51,7 @@ export async function copyReference(
   opening: { readonly source?: OpenOptions; readonly target?: OpenOptions } = {},
 ): Promise<CopyReport> {
   const { signal } = hooks;
-  if (formatPlace(locate(from)) === formatPlace(locate(to))) {
-    throw new NaiadError('USAGE', `${from} is source and target`, { hint: 'Name another place to copy to.' });
-  }
+  refuseOnePlace(from, to, 'Name another place to copy to.');
   await using source = await openSource(from, { ...opening.source, signal });
   // Before the target is opened, so that a name that is wrong leaves nothing there.
   const root = await chooseRoot(source, options, signal);

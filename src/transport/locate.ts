@@ -1,5 +1,6 @@
 // What a user names on a command line, told apart: `docker://ref` (or just `ref`), `oci:DIR[:TAG]`,
 // `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`, `dir:ROOT`, and a plain path, which begins with `/`, `./` or `../`.
+import { resolve } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
 import { formatReference, parseReference, type Reference } from '../format/oci/reference.ts';
 
@@ -58,6 +59,22 @@ function invalid(text: string, why: string): NaiadError {
   return new NaiadError('REFERENCE_INVALID', `${JSON.stringify(text.slice(0, 200))}: ${why}`, {
     hint: 'Write docker://host/repository:tag, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE or dir:ROOT.',
   });
+}
+
+/** True where what is written to one of them takes the place of the other, however paths are written. @throws NaiadError REFERENCE_INVALID */
+export function isOnePlace(a: string, b: string): boolean {
+  return formatPlace(overwritten(locate(a))) === formatPlace(overwritten(locate(b)));
+}
+
+/** @throws NaiadError USAGE with `hint` when an image would be written over itself; REFERENCE_INVALID */
+export function refuseOnePlace(from: string, to: string, hint: string): void {
+  if (isOnePlace(from, to)) throw new NaiadError('USAGE', `${from} is source and target`, { hint });
+}
+
+/** What a target there replaces: in a layout the image of that name, an archive as a whole. */
+function overwritten(place: Place): Place {
+  if (place.transport === 'oci') return { ...place, directory: resolve(place.directory) };
+  return place.transport === 'oci-archive' ? { transport: 'oci-archive', file: resolve(place.file) } : place;
 }
 
 /** The place in full; `locate` of it gives the same. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatPlace, locate } from '../../../src/transport/locate.ts';
+import { formatPlace, isOnePlace, locate } from '../../../src/transport/locate.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 const debian = { host: 'docker.io', repository: 'library/debian', tag: 'latest' };
@@ -59,5 +59,22 @@ for (const text of [
 ]) {
   test(`locate: refuses ${JSON.stringify(text.slice(0, 30))}`, () => {
     assert.throws(() => locate(text), { code: 'REFERENCE_INVALID' });
+  });
+}
+
+const pairs: readonly (readonly [a: string, b: string, one: boolean])[] = [
+  ['debian', 'docker://docker.io/library/debian:latest', true],
+  ['h.x/a:1', 'h.x/a:2', false],
+  ['oci:a:1', 'oci:./b/../a/:1', true],
+  ['oci:a:1', 'oci:a:2', false],
+  ['oci:a', 'oci:a:1', false],
+  ['oci-archive:a.tar:1', 'oci-archive:./a.tar:2', true],
+  ['oci-archive:a.tar', 'oci-archive:b.tar', false],
+  ['oci-archive:a.tar', 'docker-archive:a.tar', false],
+];
+for (const [a, b, one] of pairs) {
+  test(`locate: ${a} and ${b} are ${one ? 'one place' : 'two'}`, () => {
+    assert.equal(isOnePlace(a, b), one);
+    assert.equal(isOnePlace(b, a), one);
   });
 }
