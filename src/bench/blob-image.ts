@@ -7,7 +7,8 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { MiB } from '../base/units.ts';
-import { sha256Digest } from '../format/oci/digest.ts';
+import { digestHex } from '../format/oci/digest.ts';
+import { descriptorOf, jsonBlob, manifestOf } from '../format/oci/documents.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
 
 export interface BlobImage {
@@ -42,24 +43,16 @@ export async function writeBlobImage(dir: string, size: number, signal: AbortSig
     createWriteStream(unfinished),
   );
   const digest = `sha256:${outer.digest('hex')}`;
-  const path = join(blobs, digest.slice(7));
+  const path = join(blobs, digestHex(digest));
   await rename(unfinished, path);
-  const put = async (document: unknown) => {
-    const bytes = Buffer.from(JSON.stringify(document));
-    const own = sha256Digest(bytes);
-    await writeFile(join(blobs, own.slice(7)), bytes);
-    return { digest: own, size: bytes.length };
-  };
   const rootfs = { type: 'layers', diff_ids: [`sha256:${inner.digest('hex')}`] };
-  const config = await put({ architecture: 'amd64', os: 'linux', config: {}, rootfs });
-  const manifest = await put({
-    schemaVersion: 2,
-    mediaType: MEDIA_TYPES.ociManifest,
-    config: { mediaType: MEDIA_TYPES.ociConfig, ...config },
-    layers: [{ mediaType: MEDIA_TYPES.ociLayerGzip, digest, size: stored }],
-  });
+  const config = jsonBlob({ architecture: 'amd64', os: 'linux', config: {}, rootfs });
+  const layers = [{ mediaType: MEDIA_TYPES.ociLayerGzip, digest, size: stored }];
+  const manifest = manifestOf(MEDIA_TYPES.ociManifest, { config: config.descriptor, layers });
+  await writeFile(join(blobs, digestHex(config.descriptor.digest)), config.bytes);
+  await writeFile(join(blobs, digestHex(manifest.digest)), manifest.bytes);
   const annotations = { 'org.opencontainers.image.ref.name': 'bench' };
-  const manifests = [{ mediaType: MEDIA_TYPES.ociManifest, ...manifest, annotations }];
+  const manifests = [{ ...descriptorOf(manifest), annotations }];
   await writeFile(join(dir, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
   await writeFile(join(dir, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }));
   return { reference: `oci:${dir}:bench`, digest, size: stored, path };

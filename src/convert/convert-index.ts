@@ -10,7 +10,7 @@ import {
   originAnnotations,
   readOrigin,
 } from '../format/oci/annotations.ts';
-import { sha256Digest } from '../format/oci/digest.ts';
+import { descriptorOf, manifestOf } from '../format/oci/documents.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import {
   type Descriptor,
@@ -110,7 +110,7 @@ export async function convertIndex(
     await target.putManifest(manifest, signal);
     images.push({ ...report, platform: name });
     entries.push({
-      ...describe(manifest),
+      ...descriptorOf(manifest),
       platform,
       ...(options.withOriginal && { artifactType: NYDUS_MANIFEST_ARTIFACT_TYPE }),
     });
@@ -177,7 +177,7 @@ async function planImage(
     digest: raw.digest,
     annotations: {},
     images: [{ raw, platform }],
-    originals: [{ ...describe(raw), platform }],
+    originals: [{ ...descriptorOf(raw), platform }],
     leftOut: [],
   };
 }
@@ -191,26 +191,15 @@ function platformOf({ os, architecture, variant }: Platform): Platform {
   return { os, architecture, ...(variant && { variant }) };
 }
 
-function describe({ mediaType, digest, bytes }: RawManifest) {
-  return { mediaType, digest, size: bytes.length };
-}
-
 function buildIndex(
   source: ImageSource,
   { digest, annotations, originals }: IndexPlan,
   entries: readonly Descriptor[],
   options: IndexOptions,
 ): RawManifest {
-  const bytes = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: MEDIA_TYPES.ociIndex,
-      manifests: [...(options.withOriginal ? originals : []), ...entries],
-      annotations: {
-        ...annotations,
-        ...originAnnotations({ digest, ...referenceOf(source), builder: BUILDER, options: indexFingerprint(options) }),
-      },
-    }),
-  );
-  return { mediaType: MEDIA_TYPES.ociIndex, digest: sha256Digest(bytes), bytes };
+  const origin = { digest, ...referenceOf(source), builder: BUILDER, options: indexFingerprint(options) };
+  return manifestOf(MEDIA_TYPES.ociIndex, {
+    manifests: [...(options.withOriginal ? originals : []), ...entries],
+    annotations: { ...annotations, ...originAnnotations(origin) },
+  });
 }

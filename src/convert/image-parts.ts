@@ -7,7 +7,7 @@ import { pack as createPack } from 'tar-stream';
 import { systemError } from '../base/system-error.ts';
 import { digesting } from '../codec/digesting.ts';
 import { ANNOTATIONS, BOOTSTRAP_PATHS, type Origin, originAnnotations } from '../format/oci/annotations.ts';
-import { sha256Digest } from '../format/oci/digest.ts';
+import { type JsonBlob, jsonBlob, manifestOf } from '../format/oci/documents.ts';
 import { keptHistory } from '../format/oci/history.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
@@ -92,42 +92,17 @@ export interface ImageParts {
 }
 
 /** Config and manifest. The digest of a blob layer's uncompressed content is its own: it is no archive. */
-export function describeImage(parts: ImageParts): {
-  config: { descriptor: Descriptor; bytes: Buffer };
-  manifest: RawManifest;
-} {
+export function describeImage(parts: ImageParts): { readonly config: JsonBlob; readonly manifest: RawManifest } {
   const layers = [...parts.blobs.map(blobDescriptor), parts.bootstrap.descriptor];
   const diffIds = [...parts.blobs.map(({ blobId }) => `sha256:${blobId}`), parts.bootstrap.diffId];
-  const configBytes = Buffer.from(
-    JSON.stringify({
-      ...parts.config,
-      rootfs: { type: 'layers', diff_ids: diffIds },
-      history: [
-        ...keptHistory(parts.config.history, parts.kept),
-        { created_by: 'naiad convert', comment: 'Nydus Bootstrap Layer' },
-      ],
-    }),
-  );
-  const config: Descriptor = {
-    mediaType: parts.configMediaType ?? MEDIA_TYPES.ociConfig,
-    digest: sha256Digest(configBytes),
-    size: configBytes.length,
+  const made = { created_by: 'naiad convert', comment: 'Nydus Bootstrap Layer' };
+  const history = [...keptHistory(parts.config.history, parts.kept), made];
+  const document = { ...parts.config, rootfs: { type: 'layers', diff_ids: diffIds }, history };
+  const config = jsonBlob(document, parts.configMediaType);
+  const annotations = {
+    ...parts.annotations,
+    [ANNOTATIONS.fsVersion]: '6',
+    ...originAnnotations(parts.origin),
   };
-  const manifestBytes = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: MEDIA_TYPES.ociManifest,
-      config,
-      layers,
-      annotations: {
-        ...parts.annotations,
-        [ANNOTATIONS.fsVersion]: '6',
-        ...originAnnotations(parts.origin),
-      },
-    }),
-  );
-  return {
-    config: { descriptor: config, bytes: configBytes },
-    manifest: { mediaType: MEDIA_TYPES.ociManifest, digest: sha256Digest(manifestBytes), bytes: manifestBytes },
-  };
+  return { config, manifest: manifestOf(MEDIA_TYPES.ociManifest, { config: config.descriptor, layers, annotations }) };
 }

@@ -7,6 +7,7 @@ import { NaiadError } from '../base/errors.ts';
 import { BLOBS_IN_FLIGHT_MAX } from '../base/limits.ts';
 import { NAIAD_ANNOTATIONS } from '../format/oci/annotations.ts';
 import { digestHex, sha256Digest } from '../format/oci/digest.ts';
+import { type JsonBlob, jsonBlob, manifestOf } from '../format/oci/documents.ts';
 import { keptHistory } from '../format/oci/history.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { Descriptor, ImageConfig, ImageManifest, RawManifest } from '../format/oci/manifest.ts';
@@ -202,7 +203,7 @@ interface OptimizedParts {
 function describeOptimized(
   { manifest, config, digest }: WholeImage,
   { kept, hot, layer, traceDigest }: OptimizedParts,
-): { readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer }; readonly manifest: RawManifest } {
+): { readonly config: JsonBlob; readonly manifest: RawManifest } {
   const plain = blobDescriptor(hot);
   const hotLayer = { ...plain, annotations: { ...plain.annotations, [NAIAD_ANNOTATIONS.hot]: 'true' } };
   const keptDigests = new Set(kept.map((one) => one.digest));
@@ -211,32 +212,19 @@ function describeOptimized(
     { created_by: 'naiad optimize', comment: 'Blob of what a start reads' },
     { created_by: 'naiad optimize', comment: 'Nydus Bootstrap Layer' },
   ];
-  const configBytes = Buffer.from(
-    JSON.stringify({
-      ...config.raw,
-      // Of a blob its digest is that of its content: it is no archive.
-      rootfs: { type: 'layers', diff_ids: [...[...kept, hotLayer].map((one) => one.digest), layer.diffId] },
-      history: [...keptHistory((config.raw as JsonObject).history, left), ...made],
-    }),
-  );
-  const configDescriptor: Descriptor = {
-    mediaType: manifest.config.mediaType,
-    digest: sha256Digest(configBytes),
-    size: configBytes.length,
+  // Of a blob its digest is that of its content: it is no archive.
+  const diffIds = [...[...kept, hotLayer].map((one) => one.digest), layer.diffId];
+  const history = [...keptHistory((config.raw as JsonObject).history, left), ...made];
+  const document = { ...config.raw, rootfs: { type: 'layers', diff_ids: diffIds }, history };
+  const written = jsonBlob(document, manifest.config.mediaType);
+  const fields = {
+    config: written.descriptor,
+    layers: [...kept, hotLayer, layer.descriptor],
+    annotations: {
+      ...manifest.annotations,
+      [NAIAD_ANNOTATIONS.optimizedFrom]: digest,
+      [NAIAD_ANNOTATIONS.optimizedTrace]: traceDigest,
+    },
   };
-  const bytes = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: MEDIA_TYPES.ociManifest,
-      config: configDescriptor,
-      layers: [...kept, hotLayer, layer.descriptor],
-      annotations: {
-        ...manifest.annotations,
-        [NAIAD_ANNOTATIONS.optimizedFrom]: digest,
-        [NAIAD_ANNOTATIONS.optimizedTrace]: traceDigest,
-      },
-    }),
-  );
-  const raw = { mediaType: MEDIA_TYPES.ociManifest, digest: sha256Digest(bytes), bytes };
-  return { config: { descriptor: configDescriptor, bytes: configBytes }, manifest: raw };
+  return { config: written, manifest: manifestOf(MEDIA_TYPES.ociManifest, fields) };
 }

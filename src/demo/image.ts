@@ -9,7 +9,7 @@ import { forEachBounded } from '../base/concurrency.ts';
 import { systemError } from '../base/system-error.ts';
 import { MiB } from '../base/units.ts';
 import { digesting } from '../codec/digesting.ts';
-import { sha256Digest } from '../format/oci/digest.ts';
+import { type JsonBlob, jsonBlob, manifestOf } from '../format/oci/documents.ts';
 import type { Descriptor, RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
 import { linuxPlatform } from '../format/oci/platform.ts';
@@ -28,7 +28,7 @@ export interface BuiltLayer {
 
 export interface BuiltImage {
   readonly layers: readonly BuiltLayer[];
-  readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
+  readonly config: JsonBlob;
   readonly manifest: RawManifest;
 }
 
@@ -46,7 +46,7 @@ export async function buildImage(plan: NodePlan, directory: string, signal: Abor
     },
   );
   const { program } = plan;
-  const config = document(MEDIA_TYPES.ociConfig, {
+  const config = jsonBlob({
     ...linuxPlatform(process.arch),
     config: {
       Cmd: [program.node, program.script],
@@ -56,13 +56,9 @@ export async function buildImage(plan: NodePlan, directory: string, signal: Abor
     rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
     history: layers.map(({ what }) => ({ created: '1970-01-01T00:00:00Z', created_by: `naiad demo: ${what}` })),
   });
-  const manifest = document(MEDIA_TYPES.ociManifest, {
-    schemaVersion: 2,
-    mediaType: MEDIA_TYPES.ociManifest,
-    config: config.descriptor,
-    layers: layers.map(({ descriptor }) => descriptor),
-  });
-  return { layers, config, manifest: { ...manifest.descriptor, bytes: manifest.bytes } };
+  const descriptors = layers.map(({ descriptor }) => descriptor);
+  const manifest = manifestOf(MEDIA_TYPES.ociManifest, { config: config.descriptor, layers: descriptors });
+  return { layers, config, manifest };
 }
 
 /** Puts the image where `reference` says. */
@@ -71,11 +67,6 @@ export async function publishImage(image: BuiltImage, reference: string, signal:
   for (const { path, descriptor } of image.layers) await target.putBlob({ path, descriptor }, { signal });
   await target.putBytes(image.config.descriptor, image.config.bytes, signal);
   await target.commit(image.manifest, signal);
-}
-
-function document(mediaType: string, value: object): { descriptor: Descriptor; bytes: Buffer } {
-  const bytes = Buffer.from(JSON.stringify(value));
-  return { bytes, descriptor: { mediaType, digest: sha256Digest(bytes), size: bytes.length } };
 }
 
 async function buildLayer(plan: LayerPlan, path: string, signal: AbortSignal): Promise<BuiltLayer> {

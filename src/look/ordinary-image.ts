@@ -8,7 +8,7 @@ import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import { digesting } from '../codec/digesting.ts';
 import { withoutConversion } from '../format/oci/annotations.ts';
-import { sha256Digest } from '../format/oci/digest.ts';
+import { type JsonBlob, jsonBlob, manifestOf } from '../format/oci/documents.ts';
 import { keptHistory } from '../format/oci/history.ts';
 import type { Descriptor, ImageConfig, ImageManifest, RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
@@ -17,6 +17,7 @@ import { type Attributes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '..
 import { displayPath, type WalkedName, walk } from '../image/walk.ts';
 import { type WrittenEntry, writeLayerTar } from '../tar/write-layer.ts';
 import type { ConvertedImage } from '../transport/image.ts';
+import { refuseOnePlace } from '../transport/locate.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import { DeviceSpool } from './device-spool.ts';
 
@@ -50,11 +51,7 @@ export async function writeOrdinaryImage(
   if (!config || !manifest) {
     throw new NaiadError('USAGE', `${image.name} is a bootstrap alone: there is no config for an image of it`);
   }
-  if (image.name === target.name) {
-    throw new NaiadError('USAGE', `${image.name} is source and target`, {
-      hint: 'Give the ordinary image another name: the converted one would be lost.',
-    });
-  }
+  refuseOnePlace(image.name, target.name, 'Give the ordinary image another name: the converted one would be lost.');
   await using spool = await DeviceSpool.fill({
     bootstrap,
     readerOf: (blobId) => image.blobReader(blobId),
@@ -71,7 +68,7 @@ export async function writeOrdinaryImage(
   const made = describeImage(layer, diffId, config, manifest);
   onProgress?.({ done: 0, text: 'pushing' });
   await target.putBlob({ path, descriptor: layer }, { signal });
-  await target.putBytes(made.config, made.configBytes, signal);
+  await target.putBytes(made.config.descriptor, made.config.bytes, signal);
   await target.commit(made.manifest, signal);
   const { names, skipped } = entries;
   return { manifest: made.manifest.digest, names, bytes: spool.size, layerSize: layer.size, skipped };
@@ -161,17 +158,11 @@ function describeImage(
   diffId: string,
   { raw }: ImageConfig,
   { layers, annotations = {} }: ImageManifest,
-): { readonly config: Descriptor; readonly configBytes: Uint8Array; readonly manifest: RawManifest } {
+): { readonly config: JsonBlob; readonly manifest: RawManifest } {
   const history = keptHistory(raw.history, Array(layers.length).fill(false));
   const step = { created_by: 'naiad unpack', comment: 'all layers of a converted image' };
   const document = { ...raw, rootfs: { type: 'layers', diff_ids: [diffId] }, history: [...history, step] };
-  const configBytes = Buffer.from(JSON.stringify(document));
-  const config = { mediaType: MEDIA_TYPES.ociConfig, digest: sha256Digest(configBytes), size: configBytes.length };
-  const bytes = Buffer.from(
-    JSON.stringify({
-      ...{ schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config, layers: [layer] },
-      annotations: withoutConversion(annotations),
-    }),
-  );
-  return { config, configBytes, manifest: { mediaType: MEDIA_TYPES.ociManifest, digest: sha256Digest(bytes), bytes } };
+  const config = jsonBlob(document);
+  const fields = { config: config.descriptor, layers: [layer], annotations: withoutConversion(annotations) };
+  return { config, manifest: manifestOf(MEDIA_TYPES.ociManifest, fields) };
 }

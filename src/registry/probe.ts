@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { NaiadError } from '../base/errors.ts';
 import { TransientFailure } from '../base/transient.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
+import { descriptorOf, manifestOf } from '../format/oci/documents.ts';
 import { parseDocument, type RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES, NYDUS_BLOB_MEDIA_TYPE } from '../format/oci/media-types.ts';
 import { blobCall } from './blobs.ts';
@@ -230,11 +231,10 @@ async function probeManifests(registry: Registry, repository: string, signal: Ab
   const [configBlob, layerBlob] = [blob(config, MEDIA_TYPES.ociConfig), blob(layer, NYDUS_BLOB_MEDIA_TYPE)];
   const pushed: string[] = [];
   const push = async (mediaType: string, fields: object) => {
-    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...fields }));
-    const raw = { mediaType, digest: sha256Digest(bytes), bytes };
+    const raw = manifestOf(mediaType, fields);
     const isListed = await putManifest(registry, { repository, selector: raw.digest }, raw, signal);
     pushed.unshift(raw.digest);
-    return { isListed, descriptor: blob(bytes, mediaType) };
+    return { isListed, descriptor: descriptorOf(raw) };
   };
   let image: Awaited<ReturnType<typeof push>>['descriptor'] | undefined;
   const convertedLayers = await finding(async () => {

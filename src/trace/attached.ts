@@ -2,6 +2,7 @@
 import { NaiadError } from '../base/errors.ts';
 import { TRACE_STORED_SIZE_MAX } from '../base/limits.ts';
 import { createCompressor } from '../codec/codec.ts';
+import { descriptorOf } from '../format/oci/documents.ts';
 import { type Descriptor, parseManifest } from '../format/oci/manifest.ts';
 import {
   isTraceName,
@@ -122,9 +123,8 @@ export async function pushTrace(
   if (place.transport !== 'docker') throw notInRegistry(formatPlace(place));
   await using source = await openSource(place, options);
   const { raw } = await resolveImage(source, { platform, converted: 'prefer', signal });
-  const subject = { mediaType: raw.mediaType, digest: raw.digest, size: raw.bytes.length };
   const compressed = createCompressor('zstd')(formatTrace(trace));
-  const artifact = traceArtifact(compressed, { subject, name, created });
+  const artifact = traceArtifact(compressed, { subject: descriptorOf(raw), name, created });
   const { digest: _digest, ...reference } = place.reference;
   await using target = await openTarget({ transport: 'docker', reference }, options);
   await target.putBytes(artifact.config, artifact.configBytes, signal);

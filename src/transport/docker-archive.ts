@@ -9,6 +9,7 @@ import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { CONFIG_SIZE_MAX, LAYERS_MAX, MANIFEST_SIZE_MAX } from '../base/limits.ts';
 import { sha256Digest } from '../format/oci/digest.ts';
+import { manifestOf } from '../format/oci/documents.ts';
 import { type Descriptor, parseConfig, type RawManifest } from '../format/oci/manifest.ts';
 import { MEDIA_TYPES } from '../format/oci/media-types.ts';
 import { formatReference, parseReference, type Reference } from '../format/oci/reference.ts';
@@ -98,9 +99,7 @@ export class DockerArchiveSource implements ImageSource {
       parts.set(layer.digest, part);
       layers.push(layer);
     }
-    const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.dockerManifest, config, layers };
-    const bytes = Buffer.from(JSON.stringify(document));
-    return { manifest: { mediaType: document.mediaType, digest: sha256Digest(bytes), bytes }, parts };
+    return { manifest: manifestOf(MEDIA_TYPES.dockerManifest, { config, layers }), parts };
   }
 
   /** A plain tar has its diff id as digest, which is checked whenever it is read. What is compressed is hashed. */

@@ -10,6 +10,7 @@ import { NaiadError } from '../base/errors.ts';
 import { systemError } from '../base/system-error.ts';
 import { MiB } from '../base/units.ts';
 import { digestHex } from '../format/oci/digest.ts';
+import { descriptorOf } from '../format/oci/documents.ts';
 import { type Descriptor, parseDocument, type RawManifest } from '../format/oci/manifest.ts';
 import { referrerOf } from '../format/oci/referrer.ts';
 import type { Spool } from '../store/spool.ts';
@@ -121,7 +122,8 @@ export class SpooledBlobs {
   /** What the index of the layout lists for an image `root` and what refers to it. */
   entriesFor(root: RawManifest, tag: string | undefined): LayoutEntry[] {
     const referrers = [...this.#referrers.values()].filter(({ digest }) => digest !== root.digest);
-    return [layoutEntry(root, tag), ...referrers];
+    const annotations = tag === undefined ? {} : { annotations: { [REF_NAME]: tag } };
+    return [{ ...descriptorOf(root), ...annotations }, ...referrers];
   }
 
   forget(digest: string): void {
@@ -149,17 +151,6 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
 }
 
 export const LAYOUT_FILE = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
-
-/** How a manifest is listed in the index of a layout. */
-function layoutEntry(manifest: RawManifest, tag: string | undefined): LayoutEntry {
-  const { mediaType, digest, bytes } = manifest;
-  return {
-    mediaType,
-    digest,
-    size: bytes.length,
-    ...(tag === undefined ? {} : { annotations: { [REF_NAME]: tag } }),
-  };
-}
 
 /** The index of a layout that holds `entries`; fields of `previous` that are not ours are kept. */
 export function layoutIndex(entries: readonly unknown[], previous: object = {}): Buffer {

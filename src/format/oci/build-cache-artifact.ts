@@ -1,5 +1,5 @@
 // The manifest of a build cache: a layer for each record of a converted layer. docs/format/build-cache.md draws one.
-import { sha256Digest } from './digest.ts';
+import { manifestOf } from './documents.ts';
 import { EMPTY_CONFIG } from './empty-config.ts';
 import { type Descriptor, type ImageManifest, parseDocument, type RawManifest } from './manifest.ts';
 import { MEDIA_TYPES } from './media-types.ts';
@@ -34,11 +34,6 @@ export interface BuildCacheArtifact {
 /** The artifact that names `records`. */
 export function buildCacheManifest(records: readonly Descriptor[]): BuildCacheArtifact {
   const { descriptor: config, bytes: configBytes } = EMPTY_CONFIG;
-  const bytes = Buffer.from(
-    JSON.stringify({
-      ...{ schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, artifactType: BUILD_CACHE_TYPE },
-      ...{ config, layers: records },
-    }),
-  );
-  return { manifest: { mediaType: MEDIA_TYPES.ociManifest, digest: sha256Digest(bytes), bytes }, config, configBytes };
+  const fields = { artifactType: BUILD_CACHE_TYPE, config, layers: records };
+  return { manifest: manifestOf(MEDIA_TYPES.ociManifest, fields), config, configBytes };
 }

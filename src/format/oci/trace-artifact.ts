@@ -1,6 +1,7 @@
 // Traces beside an image: artifacts that have its manifest as their subject, each with a name, so that an image can have one
 // for each of its entry points. docs/format/trace.md#beside-an-image draws one.
 import { isDigest, sha256Digest } from './digest.ts';
+import { manifestOf } from './documents.ts';
 import { EMPTY_CONFIG } from './empty-config.ts';
 import type { Descriptor, RawManifest } from './manifest.ts';
 import { MEDIA_TYPES } from './media-types.ts';
@@ -48,25 +49,17 @@ export function traceArtifact(
   const { subject, name, created } = options;
   const { descriptor: config, bytes: configBytes } = EMPTY_CONFIG;
   const layer = { mediaType: TRACE_LAYER_TYPE, digest: sha256Digest(compressed), size: compressed.length };
-  const bytes = Buffer.from(
-    JSON.stringify({
-      ...{ schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, artifactType: TRACE_ARTIFACT_TYPE },
-      ...{ config, layers: [layer] },
-      subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
-      annotations: {
-        [ANNOTATIONS.name]: name,
-        [ANNOTATIONS.layer]: layer.digest,
-        [ANNOTATIONS.size]: String(layer.size),
-        [ANNOTATIONS.created]: created,
-      },
-    }),
-  );
-  return {
-    manifest: { mediaType: MEDIA_TYPES.ociManifest, digest: sha256Digest(bytes), bytes },
-    config,
-    configBytes,
-    layer,
-  };
+  const manifest = manifestOf(MEDIA_TYPES.ociManifest, {
+    ...{ artifactType: TRACE_ARTIFACT_TYPE, config, layers: [layer] },
+    subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
+    annotations: {
+      [ANNOTATIONS.name]: name,
+      [ANNOTATIONS.layer]: layer.digest,
+      [ANNOTATIONS.size]: String(layer.size),
+      [ANNOTATIONS.created]: created,
+    },
+  });
+  return { manifest, config, configBytes, layer };
 }
 
 /** The traces among the referrers of an image: of several with one name the newest, by name. */
