@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { closeSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { VerifiedBlob } from '../../src/cache/verify.ts';
@@ -10,7 +10,8 @@ import type { CacheListing } from '../../src/look/cache-listing.ts';
 import type { FillStatus } from '../../src/mount/background-fill.ts';
 import type { FillResult } from '../../src/mount/fill-image.ts';
 import type { MountStatus } from '../../src/mount/mount-api.ts';
-import { fixture, fixturePath } from '../support/fixtures.ts';
+import { convertedFeatures, features } from '../support/converted-features.ts';
+import { fixture } from '../support/fixtures.ts';
 import { type NaiadHome, naiadHome } from '../support/naiad.ts';
 import { addon, every, fuse, root } from '../support/requires.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -26,10 +27,9 @@ before(async () => {
   if (needs.skip !== false) return;
   scratch = temporaryDir('cache');
   naiad = naiadHome(join(scratch.path, 'home'));
-  image = `oci:${join(scratch.path, 'layout')}:x`;
   mountpoint = join(scratch.path, 'mnt');
   mkdirSync(mountpoint);
-  await naiad.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+  image = await convertedFeatures(scratch.path, naiad);
 });
 after(async () => {
   if (needs.skip !== false) return;
@@ -179,8 +179,7 @@ test('prefetch: by itself it brings what the image lists, then all once half of 
   await naiad.run(['cache', 'prune', '--all']);
   const listing = `oci:${join(scratch.path, 'listing')}:x`;
   const listed = 'srv/all/sizes/1048577';
-  const source = `oci:${resolve(fixturePath('features'))}:latest`;
-  await naiad.run(['convert', '--quiet', '--prefetch', `/${listed}`, source, listing]);
+  await naiad.run(['convert', '--quiet', '--prefetch', `/${listed}`, features(), listing]);
   await using _mount = await naiad.mount(listing, mountpoint);
   const status = await whenPrefetch('watching');
   const bytes = cachedBytes(status);

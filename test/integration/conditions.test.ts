@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
+import { features } from '../support/converted-features.ts';
 import { fixture, fixturePath } from '../support/fixtures.ts';
 import { mountpointsBelow, NAIAD, naiadHome } from '../support/naiad.ts';
 import { every, fuse, program, type Requirement, root } from '../support/requires.ts';
@@ -24,7 +25,6 @@ const needs = every(root(), program('unshare'), program('setpriv'), fixture('fea
 const scratch = temporaryDir('conditions');
 const dir = scratch.path;
 const naiad = naiadHome(join(dir, 'home'));
-const ordinary = () => `oci:${resolve(fixturePath('features'))}:latest`;
 const image = `oci:${join(dir, 'layout')}:x`;
 const mountpoint = join(dir, 'mnt');
 
@@ -34,7 +34,7 @@ before(async () => {
   writeFileSync(join(dir, 'file'), '');
   chmodSync(dir, 0o755);
   chmodSync(join(dir, 'closed'), 0o700);
-  await naiad.run(['convert', '--quiet', ordinary(), image]);
+  await naiad.run(['convert', '--quiet', features(), image]);
   damagedLayout('flipped', (layer) => {
     const bytes = readFileSync(layer);
     const middle = bytes.length >> 1;
@@ -96,7 +96,7 @@ const CONDITIONS: readonly Condition[] = [
   },
   {
     name: 'an image that is an ordinary one',
-    args: () => ['mount', ordinary(), mountpoint],
+    args: () => ['mount', features(), mountpoint],
     exit: 13,
     error: /^error\[NOT_CONVERTED\]: .*: this is an ordinary image$/,
     hint: /^hint: Convert it first: naiad convert oci:/,
@@ -144,14 +144,14 @@ const CONDITIONS: readonly Condition[] = [
   {
     name: 'a target directory that may not be written',
     shell: `${NOBODY} "$@"`,
-    args: () => ['convert', '--quiet', ordinary(), `oci:${dir}/closed/x:y`],
+    args: () => ['convert', '--quiet', features(), `oci:${dir}/closed/x:y`],
     exit: 11,
     error: /^error\[PERMISSION\]: .*closed/,
   },
   {
     name: 'a full disk under the target',
     shell: `${FULL} && exec "$@"`,
-    args: () => ['convert', '--quiet', ordinary(), `oci:${dir}/full/x:y`],
+    args: () => ['convert', '--quiet', features(), `oci:${dir}/full/x:y`],
     exit: 16,
     error: /^error\[NO_SPACE\]: /,
     hint: /^hint: /,
@@ -186,13 +186,13 @@ const CONDITIONS: readonly Condition[] = [
   },
   {
     name: 'an option that takes no such value',
-    args: () => ['convert', '--chunk-size=5000', ordinary(), `oci:${dir}/never:x`],
+    args: () => ['convert', '--chunk-size=5000', features(), `oci:${dir}/never:x`],
     exit: 2,
     error: /^error\[USAGE\]: .*5000.*power of two/,
   },
   {
     name: 'a transport that cannot be written',
-    args: () => ['convert', ordinary(), `docker-archive:${dir}/never.tar`],
+    args: () => ['convert', features(), `docker-archive:${dir}/never.tar`],
     exit: 2,
     error: /^error\[REFERENCE_INVALID\]: .*docker-archive/,
     hint: /^hint: Targets are /,

@@ -3,14 +3,15 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../../src/base/process-identity.ts';
 import type { DaemonStatus } from '../../src/mount/mount-api.ts';
 import type { ListedMount } from '../../src/mount/mounts.ts';
+import { convertedFeatures } from '../support/converted-features.ts';
 import { driver } from '../support/drivers.ts';
-import { fixture, fixturePath } from '../support/fixtures.ts';
+import { fixture } from '../support/fixtures.ts';
 import { mountpointsBelow, type NaiadHome, naiadHome, startNaiad } from '../support/naiad.ts';
 import { every, fuse, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
@@ -27,8 +28,7 @@ before(async () => {
   if (needs.skip !== false) return;
   scratch = temporaryDir('daemon');
   naiad = naiadHome(join(scratch.path, 'home'));
-  image = `oci:${join(scratch.path, 'layout')}:x`;
-  await naiad.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+  image = await convertedFeatures(scratch.path, naiad);
 });
 after(() => scratch?.[Symbol.dispose]());
 afterEach(async () => {

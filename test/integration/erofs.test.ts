@@ -1,11 +1,12 @@
 // A mount of the erofs driver from its first event to none, and what it leaves behind: nothing.
 import assert from 'node:assert/strict';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { convertedFeatures } from '../support/converted-features.ts';
 import { driver } from '../support/drivers.ts';
-import { fixture, fixturePath } from '../support/fixtures.ts';
+import { fixture } from '../support/fixtures.ts';
 import { mountpointsBelow, type NaiadHome, naiadHome } from '../support/naiad.ts';
 import { every } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
@@ -22,9 +23,8 @@ let expected: string;
 before(async () => {
   if (needs.skip !== false) return;
   scratch = temporaryDir('erofs');
-  image = `oci:${join(scratch.path, 'layout')}:x`;
   const home = naiadHome(join(scratch.path, 'convert'));
-  await home.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+  image = await convertedFeatures(scratch.path, home);
   await home.run(['unpack', '--quiet', image, join(scratch.path, 'unpacked')]);
   expected = (await runTool('bash', ['-c', READ_ALL], { cwd: join(scratch.path, 'unpacked') })).stdout;
 });

@@ -1,7 +1,7 @@
 // Mounts outlive their daemon: killed or upgraded, the next one goes on, and whoever reads gets right bytes and no error.
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../../src/base/process-identity.ts';
@@ -10,8 +10,9 @@ import type { ListedMount } from '../../src/mount/mounts.ts';
 import { readOwner } from '../../src/store/owner-lock.ts';
 import { daemonPaths } from '../../src/store/paths.ts';
 import { processOf } from '../support/chaos/chaos.ts';
+import { convertedFeatures } from '../support/converted-features.ts';
 import { driver as driverNeeds } from '../support/drivers.ts';
-import { fixture, fixturePath } from '../support/fixtures.ts';
+import { fixture } from '../support/fixtures.ts';
 import { mountpointsBelow, type NaiadHome, naiadHome } from '../support/naiad.ts';
 import { every, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
@@ -28,9 +29,8 @@ let image: string;
 before(async () => {
   if (root().skip !== false) return;
   scratch = temporaryDir('handover');
-  image = `oci:${join(scratch.path, 'layout')}:x`;
   const home = naiadHome(join(scratch.path, 'convert'));
-  await home.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+  image = await convertedFeatures(scratch.path, home);
 });
 after(() => scratch?.[Symbol.dispose]());
 

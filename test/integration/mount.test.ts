@@ -11,7 +11,8 @@ import { isAlive, type ProcessIdentity, startTimeOf } from '../../src/base/proce
 import { chooseDriver } from '../../src/mount/drivers.ts';
 import { type ApiCall, callDaemon, type MountStatus } from '../../src/mount/mount-api.ts';
 import type { ListedMount } from '../../src/mount/mounts.ts';
-import { fixture, fixturePath } from '../support/fixtures.ts';
+import { convertedFeatures } from '../support/converted-features.ts';
+import { fixture } from '../support/fixtures.ts';
 import { mountpointsBelow, NAIAD, type NaiadHome, naiadHome, startNaiad, TEST_DRIVER } from '../support/naiad.ts';
 import { addon, every, fuse, root } from '../support/requires.ts';
 import { runTool } from '../support/run-tool.ts';
@@ -29,10 +30,9 @@ before(async () => {
   if (needs.skip !== false) return;
   scratch = temporaryDir('mount');
   naiad = naiadHome(join(scratch.path, 'home'));
-  image = `oci:${join(scratch.path, 'layout')}:x`;
   mountpoint = join(scratch.path, 'mnt');
   mkdirSync(mountpoint);
-  await naiad.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+  image = await convertedFeatures(scratch.path, naiad);
 });
 after(async () => {
   if (needs.skip !== false) return;

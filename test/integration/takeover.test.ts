@@ -10,7 +10,8 @@ import { after, before, test } from 'node:test';
 import { fuseDriver } from '../../src/mount/fuse-driver.ts';
 import { unmount } from '../../src/mount/unmount.ts';
 import { closeDescriptors, receiveDescriptors, socketPair } from '../../src/native/descriptors.ts';
-import { fixture, fixturePath } from '../support/fixtures.ts';
+import { convertedFeatures } from '../support/converted-features.ts';
+import { fixture } from '../support/fixtures.ts';
 import { openImageFs } from '../support/image-fs.ts';
 import { mountpointsBelow, NAIAD, naiadHome } from '../support/naiad.ts';
 import { addon, every, fuse, program, requirement, root } from '../support/requires.ts';
@@ -30,9 +31,8 @@ let image: string;
 before(async () => {
   if (needs.skip !== false) return;
   scratch = temporaryDir('takeover');
-  image = `oci:${join(scratch.path, 'layout')}:x`;
   await using naiad = naiadHome(join(scratch.path, 'home'));
-  await naiad.run(['convert', '--quiet', `oci:${resolve(fixturePath('features'))}:latest`, image]);
+  image = await convertedFeatures(scratch.path, naiad);
 });
 after(async () => {
   if (needs.skip !== false) return;

@@ -5,23 +5,19 @@ import { test } from 'node:test';
 import { MiB } from '../../../src/base/units.ts';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { hasBlob, openBlob } from '../../../src/registry/blobs.ts';
-import type { CredentialSource } from '../../../src/registry/credentials.ts';
 import { getManifest, headManifest, putManifest } from '../../../src/registry/manifests.ts';
 import { registryReader } from '../../../src/registry/reader.ts';
 import { listReferrers } from '../../../src/registry/referrers.ts';
 import { listTags } from '../../../src/registry/tags.ts';
-import { Registry, type RegistryOptions } from '../../../src/registry/transport.ts';
+import type { Registry, RegistryOptions } from '../../../src/registry/transport.ts';
 import { uploadBlob } from '../../../src/registry/upload.ts';
 import { type Asked, startDouble } from '../../support/http-double.ts';
+import { hastyRegistry, someone } from '../../support/registry-client.ts';
 
 const DIGEST = `sha256:${'0'.repeat(64)}`;
 const BLOB = { digest: DIGEST, size: 3 * MiB };
-const someone: CredentialSource = async () => ({
-  credentials: { user: 'u', password: 'p4ssw0rd', source: '/auth.json' },
-  looked: [],
-});
 const open = (host: string, options: RegistryOptions = {}) =>
-  new Registry(host, { credentials: someone, retryDelayMs: 1, attemptsMax: 2, ...options });
+  hastyRegistry(host, { credentials: someone, attemptsMax: 2, ...options });
 
 /** Writes for as long as somebody reads. */
 function pour(response: ServerResponse, piece = Buffer.alloc(65_536, 'x')): void {

@@ -7,24 +7,16 @@ import { test } from 'node:test';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { MEDIA_TYPES } from '../../../src/format/oci/media-types.ts';
 import { hasBlob, openBlob } from '../../../src/registry/blobs.ts';
-import type { CredentialSource } from '../../../src/registry/credentials.ts';
 import { getManifest, putManifest } from '../../../src/registry/manifests.ts';
 import { registryReader } from '../../../src/registry/reader.ts';
-import { Registry, type RegistryOptions } from '../../../src/registry/transport.ts';
+import type { Registry } from '../../../src/registry/transport.ts';
 import { type Asked, startDouble } from '../../support/http-double.ts';
+import { hastyRegistry, someone } from '../../support/registry-client.ts';
 import { noise } from '../../support/small-image.ts';
 
 const blob = noise(2_500_000);
 const descriptor = { digest: sha256Digest(blob), size: blob.length };
-const nobody: CredentialSource = async () => ({ credentials: undefined, looked: [] });
-const someone: CredentialSource = async () => ({
-  credentials: { user: 'u', password: 'p4ssw0rd', source: '/auth.json' },
-  looked: ['/auth.json'],
-});
 
-function open(host: string, options: RegistryOptions = {}): Registry {
-  return new Registry(host, { credentials: nobody, retryDelayMs: 1, attemptsMax: 3, ...options });
-}
 const reader = (registry: Registry) => registryReader(registry, { repository: 'a', ...descriptor });
 
 /** Answers ranges of `blob` as they should be. */
@@ -77,7 +69,7 @@ for (const [name, fault] of cured) {
     await using double = await startDouble((asked, response, number) =>
       number === 1 ? fault(response, asked) : serveBlob(asked, response),
     );
-    await using registry = open(double.host);
+    await using registry = hastyRegistry(double.host);
     const got = await reader(registry).readAt({ offset: 1000, size: 100 });
     assert.deepEqual(Buffer.from(got), blob.subarray(1000, 1100));
     assert.equal(double.asked.length, 2);
@@ -132,7 +124,7 @@ const final: readonly (readonly [
 for (const [name, answer, code, message, requests] of final) {
   test(`faults: a range read ends on ${name}`, async () => {
     await using double = await startDouble((asked, response) => answer(response, asked));
-    await using registry = open(double.host);
+    await using registry = hastyRegistry(double.host);
     await assert.rejects(reader(registry).readAt({ offset: 1000, size: 100 }), { code, message });
     assert.equal(double.asked.length, requests);
   });
@@ -140,7 +132,7 @@ for (const [name, answer, code, message, requests] of final) {
 
 test('faults: a registry that ignores ranges is read up to the range, and that is counted', async () => {
   await using double = await startDouble((_, response) => text(response, 200, blob as unknown as string));
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   const got = await reader(registry).readAt({ offset: 2_000_000, size: 100 });
   assert.deepEqual(Buffer.from(got), blob.subarray(2_000_000, 2_000_100));
   assert.equal(registry.stats.rangesIgnored, 1);
@@ -151,7 +143,7 @@ test('faults: a range far into a blob is not paid for with all that is before it
     response.writeHead(200, { 'content-length': String(100_000_000) });
     response.write(blob);
   });
-  await using registry = open(double.host, { attemptsMax: 2 });
+  await using registry = hastyRegistry(double.host, { attemptsMax: 2 });
   const far = registryReader(registry, { repository: 'a', digest: descriptor.digest, size: 100_000_000 });
   await assert.rejects(far.readAt({ offset: 90_000_000, size: 100 }), {
     code: 'REGISTRY_PROTOCOL',
@@ -163,7 +155,7 @@ test('faults: a range far into a blob is not paid for with all that is before it
 test('faults: a registry that is not there, or never answers, ends a read by the deadline', async () => {
   const silent = createServer(() => {}).listen(0, '127.0.0.1');
   await once(silent, 'listening');
-  await using registry = open(`127.0.0.1:${(silent.address() as AddressInfo).port}`, { deadlineMs: 200 });
+  await using registry = hastyRegistry(`127.0.0.1:${(silent.address() as AddressInfo).port}`, { deadlineMs: 200 });
   const started = performance.now();
   await assert.rejects(reader(registry).readAt({ offset: 0, size: 1 }), {
     code: 'REGISTRY_UNAVAILABLE',
@@ -171,7 +163,7 @@ test('faults: a registry that is not there, or never answers, ends a read by the
   });
   assert.ok(performance.now() - started < 2000);
   silent.close();
-  await using gone = open('127.0.0.1:1');
+  await using gone = hastyRegistry('127.0.0.1:1');
   await assert.rejects(reader(gone).readAt({ offset: 0, size: 1 }), {
     code: 'REGISTRY_UNAVAILABLE',
     message: /connection refused, after 3 attempts/,
@@ -183,13 +175,13 @@ test('faults: a stalled answer ends by the deadline as well', async () => {
     response.writeHead(206, { 'content-range': `bytes 0-99/${blob.length}`, 'content-length': '100' });
     response.write('x');
   });
-  await using registry = open(double.host, { deadlineMs: 200 });
+  await using registry = hastyRegistry(double.host, { deadlineMs: 200 });
   await assert.rejects(reader(registry).readAt({ offset: 0, size: 100 }), { code: 'REGISTRY_UNAVAILABLE' });
 });
 
 test('faults: many reads under one signal leave nothing on it and warn of nothing', async () => {
   await using double = await startDouble(serveBlob);
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   const { signal } = new AbortController();
   const warnings: unknown[] = [];
   const onWarning = (warning: unknown) => warnings.push(warning);
@@ -216,11 +208,11 @@ test('faults: a slow line gets the time it needs, a trickle does not', async () 
     }, 20);
   };
   await using slow = await startDouble(answer(80_000));
-  await using patient = open(slow.host, { deadlineMs: 700 });
+  await using patient = hastyRegistry(slow.host, { deadlineMs: 700 });
   const got = await reader(patient).readAt({ offset: 0, size: 100_000 });
   assert.deepEqual(Buffer.from(got), blob.subarray(0, 100_000));
   await using trickle = await startDouble(answer(500));
-  await using other = open(trickle.host, { deadlineMs: 700 });
+  await using other = hastyRegistry(trickle.host, { deadlineMs: 700 });
   const started = performance.now();
   await assert.rejects(reader(other).readAt({ offset: 0, size: 100_000 }), { code: 'REGISTRY_UNAVAILABLE' });
   assert.ok(performance.now() - started < 2000);
@@ -236,7 +228,7 @@ test('faults: a stream that breaks is taken up where it broke', async () => {
       response.writeHead(from ? 206 : 200, from ? { ...headers, ...range } : headers);
       response.write(blob.subarray(from, from + 500_000), () => response.socket?.destroy());
     });
-    await using registry = open(double.host);
+    await using registry = hastyRegistry(double.host);
     assert.deepEqual(await collect(await openBlob(registry, 'a', descriptor)), blob);
     assert.equal(double.asked.length, 3);
   }
@@ -266,7 +258,7 @@ const badStreams: readonly (readonly [name: string, answer: (response: ServerRes
 for (const [name, answer, code] of badStreams) {
   test(`faults: a whole blob with ${name} is refused`, async () => {
     await using double = await startDouble((_, response) => answer(response));
-    await using registry = open(double.host);
+    await using registry = hastyRegistry(double.host);
     await assert.rejects(async () => collect(await openBlob(registry, 'a', descriptor)), { code });
   });
 }
@@ -278,7 +270,7 @@ test('faults: a stream that breaks again and again without progress ends', async
     response.writeHead(from ? 206 : 200, { 'content-length': String(blob.length - from), ...(from ? range : {}) });
     response.write(blob.subarray(from, from + 1000), () => response.socket?.destroy());
   });
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await assert.rejects(async () => collect(await openBlob(registry, 'a', descriptor)), {
     code: 'REGISTRY_UNAVAILABLE',
   });
@@ -295,7 +287,7 @@ test('faults: redirects are followed without our credentials, also in a challeng
     if (!headers.authorization) return text(response, 401, '', { 'www-authenticate': 'Basic realm="x"' });
     text(response, 307, '', { location: `${storage.url}${target}` });
   });
-  await using registry = open(double.host, { credentials: someone, attemptsMax: 2 });
+  await using registry = hastyRegistry(double.host, { credentials: someone, attemptsMax: 2 });
   const got = await reader(registry).readAt({ offset: 10, size: 5 });
   assert.deepEqual(Buffer.from(got), blob.subarray(10, 15));
   assert.deepEqual(
@@ -322,7 +314,7 @@ test('faults: redirects are followed without our credentials, also in a challeng
 
 test('faults: redirects in circles end', async () => {
   await using double = await startDouble((asked, response) => text(response, 302, '', { location: asked.path }));
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await assert.rejects(reader(registry).readAt({ offset: 0, size: 1 }), {
     code: 'REGISTRY_PROTOCOL',
     message: /more than 5 redirects/,
@@ -342,7 +334,7 @@ test('faults: a token that is refused is dropped, and the ping tells the scheme'
     // As Harbor does it: a stale token is answered with the wrong scheme.
     text(response, 401, '', authorization ? { 'www-authenticate': 'Basic realm="x"' } : bearer(host));
   });
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await reader(registry).readAt({ offset: 0, size: 1 });
   await reader(registry).readAt({ offset: 0, size: 1 });
   const paths = () => double.asked.splice(0).map(({ path }) => path.replace(/\?.*/, '').replace(/sha256:.*/, 'D'));
@@ -366,7 +358,7 @@ for (const [name, body, status, code] of badTokens) {
       if (asked.path.startsWith('/token')) return text(response, status, body);
       text(response, 401, '', { 'www-authenticate': `Bearer realm="http://${asked.headers.host}/token"` });
     });
-    await using registry = open(double.host, { credentials: someone });
+    await using registry = hastyRegistry(double.host, { credentials: someone });
     const error: Error = await reader(registry)
       .readAt({ offset: 0, size: 1 })
       .then(
@@ -384,7 +376,7 @@ test('faults: what a registry repeats of our secrets does not come through', asy
     if (!headers.authorization) return text(response, 401, '', { 'www-authenticate': 'Basic realm="x"' });
     text(response, 403, JSON.stringify({ errors: [{ code: 'DENIED', message: `${headers.authorization} p4ssw0rd` }] }));
   });
-  await using registry = open(double.host, { credentials: someone });
+  await using registry = hastyRegistry(double.host, { credentials: someone });
   const error: Error = await reader(registry)
     .readAt({ offset: 0, size: 1 })
     .then(
@@ -415,14 +407,14 @@ const manifests: readonly (readonly [name: string, answer: (response: ServerResp
 for (const [name, answer, code] of manifests) {
   test(`faults: a manifest with ${name} is refused`, async () => {
     await using double = await startDouble((_, response) => answer(response));
-    await using registry = open(double.host);
+    await using registry = hastyRegistry(double.host);
     await assert.rejects(getManifest(registry, { repository: 'a', selector: manifestDigest }), { code });
   });
 }
 
 test('faults: a manifest is taken by its own word where the server has none, and all types are asked for', async () => {
   await using double = await startDouble((_, response) => text(response, 200, manifestBytes.toString()));
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   const got = await getManifest(registry, { repository: 'a', selector: manifestDigest });
   assert.equal(got.mediaType, MEDIA_TYPES.ociManifest);
   for (const type of ['oci.image.index', 'oci.image.manifest', 'manifest.list.v2', 'distribution.manifest.v2']) {
@@ -434,7 +426,7 @@ test('faults: a tag whose bytes are not those the registry announces', async () 
   await using double = await startDouble((_, response) =>
     text(response, 200, manifestBytes.toString(), { 'docker-content-digest': `sha256:${'0'.repeat(64)}` }),
   );
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await assert.rejects(getManifest(registry, { repository: 'a', selector: 'x' }), { code: 'DIGEST_MISMATCH' });
 });
 
@@ -442,7 +434,7 @@ test('faults: a manifest that was stored as another is noticed', async () => {
   await using double = await startDouble((_, response) =>
     text(response, 201, '', { 'docker-content-digest': `sha256:${'0'.repeat(64)}` }),
   );
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   const manifest = { mediaType: MEDIA_TYPES.ociManifest, digest: manifestDigest, bytes: manifestBytes };
   await assert.rejects(putManifest(registry, { repository: 'a', selector: 'x' }, manifest), {
     code: 'REGISTRY_PROTOCOL',
@@ -457,7 +449,7 @@ for (const said of [
 ]) {
   test(`faults: whoever speaks no TLS is told to, when the registry says: ${said}`, async () => {
     await using double = await startDouble((_, response) => void text(response, 400, said));
-    await using registry = open(double.host);
+    await using registry = hastyRegistry(double.host);
     await assert.rejects(getManifest(registry, { repository: 'a', selector: 'x' }), {
       code: 'REGISTRY_PROTOCOL',
       hint: /Leave out --plain-http/,

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { MEDIA_TYPES } from '../../../src/format/oci/media-types.ts';
 import { probeRegistry } from '../../../src/registry/probe.ts';
-import { Registry } from '../../../src/registry/transport.ts';
 import { startDouble } from '../../support/http-double.ts';
+import { hastyRegistry } from '../../support/registry-client.ts';
 
 const layer = Buffer.from('0123456789');
 const config = { mediaType: MEDIA_TYPES.ociConfig, digest: sha256Digest(layer), size: layer.length };
@@ -30,18 +30,15 @@ async function startOdd(location: string | undefined) {
   });
 }
 
-const nobody = async () => ({ credentials: undefined, looked: [] });
-const open = (host: string) => new Registry(host, { credentials: nobody, retryDelayMs: 1 });
-
 test('probe: a connection that is lost once is no finding', async () => {
   await using double = await startOdd(undefined);
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   const { ranges, redirectsTo } = await probeRegistry(registry, { repository: 'a', selector: 'x' });
   assert.deepEqual([ranges, redirectsTo], [{ works: true }, undefined]);
 });
 
 test('probe: a redirect to no address is a wrong answer of the registry', async () => {
   await using double = await startOdd('http://[');
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await assert.rejects(probeRegistry(registry, { repository: 'a', selector: 'x' }), { code: 'REGISTRY_PROTOCOL' });
 });

@@ -4,20 +4,15 @@ import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { hasBlob } from '../../../src/registry/blobs.ts';
-import type { CredentialSource } from '../../../src/registry/credentials.ts';
 import { hasReferrersApi } from '../../../src/registry/referrers.ts';
 import { listTags } from '../../../src/registry/tags.ts';
-import { Registry } from '../../../src/registry/transport.ts';
 import { uploadBlob } from '../../../src/registry/upload.ts';
 import { type Asked, startDouble } from '../../support/http-double.ts';
+import { hastyRegistry, someone } from '../../support/registry-client.ts';
 
 const blob = Buffer.from('hello');
 const descriptor = { digest: sha256Digest(blob), size: blob.length };
-const someone: CredentialSource = async () => ({
-  credentials: { user: 'u', password: 'p4ssw0rd', source: '/auth.json' },
-  looked: [],
-});
-const open = (host: string) => new Registry(host, { credentials: someone, retryDelayMs: 1, attemptsMax: 2 });
+const open = (host: string) => hastyRegistry(host, { credentials: someone, attemptsMax: 2 });
 
 test('rules: cookies are not kept', async () => {
   await using double = await startDouble((_, response) => {

@@ -4,24 +4,14 @@ import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { UPLOAD_CHUNK_HELD_MAX } from '../../../src/base/limits.ts';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
-import type { CredentialSource } from '../../../src/registry/credentials.ts';
-import { Registry, type RegistryOptions } from '../../../src/registry/transport.ts';
 import { uploadBlob } from '../../../src/registry/upload.ts';
 import { beginUpload } from '../../../src/registry/upload-session.ts';
 import { type Asked, startDouble } from '../../support/http-double.ts';
+import { hastyRegistry, someone } from '../../support/registry-client.ts';
 import { noise } from '../../support/small-image.ts';
 
 const blob = noise(2_500_000);
 const descriptor = { digest: sha256Digest(blob), size: blob.length };
-const nobody: CredentialSource = async () => ({ credentials: undefined, looked: [] });
-const someone: CredentialSource = async () => ({
-  credentials: { user: 'u', password: 'p4ssw0rd', source: '/auth.json' },
-  looked: ['/auth.json'],
-});
-
-function open(host: string, options: RegistryOptions = {}): Registry {
-  return new Registry(host, { credentials: nobody, retryDelayMs: 1, attemptsMax: 3, ...options });
-}
 
 const text = (response: ServerResponse, status: number, body = '', headers: Record<string, string> = {}) => {
   response.writeHead(status, headers).end(body);
@@ -53,7 +43,7 @@ const methods = (asked: readonly Asked[]) => asked.map(({ method }) => method).j
 test('faults: an upload address keeps its query, and gets the digest and the length', async () => {
   const { double } = await startUploads(() => false);
   await using _ = double;
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await uploadBlob(registry, { ...upload, open: () => pieces() });
   assert.equal(methods(double.asked), 'POST PUT');
   assert.equal(double.asked[1]?.path, `/upload/1?state=a%2Fb&digest=${encodeURIComponent(descriptor.digest)}`);
@@ -80,7 +70,7 @@ for (const [name, fault, want] of uploads) {
   test(`faults: an upload survives ${name}`, async () => {
     const { double } = await startUploads(fault);
     await using _ = double;
-    await using registry = open(double.host);
+    await using registry = hastyRegistry(double.host);
     await uploadBlob(registry, upload);
     assert.equal(methods(double.asked), want);
   });
@@ -93,7 +83,7 @@ test('faults: an upload whose answer got lost is not sent again', async () => {
     return true;
   });
   await using _ = double;
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await uploadBlob(registry, upload);
   assert.equal(methods(double.asked), 'POST PUT GET DELETE HEAD');
 });
@@ -102,7 +92,7 @@ test('faults: a digest the registry refuses twice is ours to blame', async () =>
   const refused = JSON.stringify({ errors: [{ code: 'DIGEST_INVALID', message: 'provided digest did not match' }] });
   const { double } = await startUploads((response) => text(response, 400, refused));
   await using _ = double;
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   await assert.rejects(uploadBlob(registry, upload), { code: 'DIGEST_MISMATCH', message: /DIGEST_INVALID/ });
   assert.equal(methods(double.asked), 'POST PUT DELETE HEAD POST PUT DELETE');
 });
@@ -114,7 +104,7 @@ test('faults: an upload address on another host gets no credentials', async () =
     () => `${elsewhere.url}/put?sig=1`,
   );
   await using _ = double;
-  await using registry = open(double.host, { credentials: someone });
+  await using registry = hastyRegistry(double.host, { credentials: someone });
   await uploadBlob(registry, upload);
   assert.equal(methods(elsewhere.asked), 'PUT');
   assert.equal(elsewhere.asked[0]?.headers.authorization, undefined);
@@ -123,7 +113,7 @@ test('faults: an upload address on another host gets no credentials', async () =
 test('faults: a file that cannot be read is not the registry’s fault', async () => {
   const { double } = await startUploads(() => false);
   await using _ = double;
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   const broken = async function* (): AsyncGenerator<Uint8Array, void, void> {
     yield blob.subarray(0, 1000);
     throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO', syscall: 'read' });
@@ -135,7 +125,7 @@ test('faults: a file that cannot be read is not the registry’s fault', async (
 test('faults: a registry that wants enormous parts does not make us hold them', async () => {
   const headers = { location: '/upload/1', 'oci-chunk-min-length': String(2 ** 52) };
   await using double = await startDouble((_, response) => void text(response, 202, '', headers));
-  await using registry = open(double.host);
+  await using registry = hastyRegistry(double.host);
   const place = { repository: 'a', digest: descriptor.digest, what: 'upload', signal: undefined };
   assert.equal((await beginUpload(registry, place)).chunkMin, UPLOAD_CHUNK_HELD_MAX);
 });
