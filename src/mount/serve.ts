@@ -1,6 +1,5 @@
 // One mount from beginning to end, in the process that serves it: open the image, mount, answer until it is unmounted by
 // whomever, and leave nothing behind.
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FetchScheduler } from '../backend/fetch-scheduler.ts';
@@ -11,8 +10,7 @@ import { holdFiles } from '../cache/hold.ts';
 import { hotBlobIdsOf } from '../format/oci/annotations.ts';
 import type { Trace } from '../format/trace/trace.ts';
 import { closeDescriptors } from '../native/descriptors.ts';
-import { MS_BIND, mount as mountByKernel } from '../native/mount.ts';
-import { cacheDir, metadataDir, mountPaths } from '../store/paths.ts';
+import { cacheDir, metadataDir } from '../store/paths.ts';
 import { adoptSpool, type Spool } from '../store/spool.ts';
 import { writeTrace } from '../trace/write-trace.ts';
 import { type ConvertedImage, metadataDigests } from '../transport/image.ts';
@@ -25,14 +23,12 @@ import { ImageFs } from './image-fs.ts';
 import { KeptMount, keptKey } from './kept-descriptors.ts';
 import type { FetchingStatus, MountStatus } from './mount-api.ts';
 import type { MountContext } from './mount-context.ts';
-import { claimRecord, isServed, type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
+import { type MountRecord, mountIdOf, removeRecord, updateRecord } from './mount-record.ts';
 import { type MountRequest, pinnedReference, withoutSecrets } from './mount-request.ts';
-import { isOurs, mountAbove, mountAt } from './mount-table.ts';
-import { untilUnmounted } from './mount-watch.ts';
+import { isOurs, mountAt } from './mount-table.ts';
 import { checkMountpoint } from './mountpoint.ts';
-import { createParts, mountOverlay, planWritable } from './overlay.ts';
+import { claimMountpoint, makeTarget, mountOnTop, planPlacement, topGone } from './placement.ts';
 import { recordedTrace } from './recorded-trace.ts';
-import { cleanDead } from './recover.ts';
 import { type RetryOptions, retryOpen } from './retry-open.ts';
 import type { SharedImage, WantedImage } from './shared-images.ts';
 import { slowReasons } from './slow-reasons.ts';
@@ -106,19 +102,22 @@ export class ServedMount {
 
   /** @throws NaiadError when it cannot be mounted. */
   async start(signal: AbortSignal): Promise<void> {
+    const { state, keeper } = this.#context;
     const { driver, why } = chooseDriver(this.#request.driver, this.#record.cache);
     // Beside the fetching of the image. Whoever needs it hears why it does not start.
-    if (driver.resume) this.#context.keeper.get().catch(() => undefined);
-    await this.#claim();
+    if (driver.resume) keeper.get().catch(() => undefined);
+    await claimMountpoint(state, this.#record);
+    this.#claimed = true;
     await checkMountpoint(this.#record.mountpoint);
     const image = await this.#open(this.#request.image, signal);
     this.#startFill(); // What is known to be wanted is on its way while the mount is made.
-    const planned = await this.#planTarget();
-    const { manifestDigest } = image;
-    this.#update({ ...planned, driver: driver.name, manifestDigest, why: [...planned.why, why] });
-    this.#makeTarget(image);
+    const placement = await planPlacement(state, this.#record, this.#request);
+    this.#spool = placement.spool;
+    const reasons = [...this.#record.why, ...(placement.why === undefined ? [] : [placement.why]), why];
+    this.#update({ ...placement.change, driver: driver.name, manifestDigest: image.manifestDigest, why: reasons });
+    makeTarget(state, this.#record, image.bootstrap);
     this.#driverMount = await driver.mount(this.fs, this.#record.target, this.#place());
-    await this.#mountOnTop();
+    await mountOnTop(state, this.#record);
     throwIfAborted(signal);
     const kept = await this.#prepareHandover();
     this.#shared?.early[Symbol.dispose](); // What the fill did not open until here, others have fetched.
@@ -308,7 +307,7 @@ export class ServedMount {
     const over = new AbortController();
     try {
       const ended = this.#driverMount?.ended ?? Promise.resolve();
-      await Promise.race([this.#aborted(0), unmounted, ended, this.#topGone(over.signal)]);
+      await Promise.race([this.#aborted(0), unmounted, ended, topGone(this.#record, over.signal)]);
       if (this.#released) await new Promise<never>(() => undefined); // It ends with this process.
     } finally {
       over.abort();
@@ -385,62 +384,6 @@ export class ServedMount {
       if (!hasCode(error, 'MOUNTPOINT_BUSY')) throw error;
       await this.unmount({ lazy: true });
     }
-  }
-
-  /** Takes the mountpoint for this process, after clearing away what a dead one left there. */
-  async #claim(): Promise<void> {
-    const { state } = this.#context;
-    for (let attempt = 0; attempt < 2; attempt++) {
-      const other = claimRecord(state, this.#record);
-      if (!other) {
-        this.#claimed = true;
-        return;
-      }
-      if (isServed(other)) {
-        const what = other.ready ? 'is mounted there already' : 'is being mounted there';
-        throw new NaiadError('MOUNTPOINT_BUSY', `${other.mountpoint}: ${other.image} ${what}`, {
-          hint: `naiad umount ${other.mountpoint}`,
-        });
-      }
-      await cleanDead(state, other);
-    }
-    throw new NaiadError('MOUNTPOINT_BUSY', `${this.#record.mountpoint}: another mount was faster`);
-  }
-
-  /** Where the driver mounts: on the mountpoint itself, or in a place of ours if something goes on top. What is to be recorded first. */
-  async #planTarget(): Promise<Pick<MountRecord, 'why'> & Partial<MountRecord>> {
-    const { id, cache, mountpoint, why } = this.#record;
-    const { state } = this.#context;
-    const target = join(mountPaths(state, id).parts, 'lower');
-    if (this.#request.readWrite) {
-      const plan = await planWritable({ state, cache, upperOption: this.#request.upper });
-      this.#spool = plan.spool;
-      return { readWrite: plan.readWrite, target, why: [...why, plan.why] };
-    }
-    if (!isOurs(mountAbove(mountpoint))) return { why };
-    // Mounting looks the path up; this process may be the one to be asked, and must not wait for itself.
-    return { target, why: [...why, 'Bound to its place, which is inside another image.'] };
-  }
-
-  #makeTarget({ bootstrap }: ConvertedImage): void {
-    const { id, mountpoint, target, readWrite } = this.#record;
-    if (readWrite)
-      createParts(mountPaths(this.#context.state, id).parts, readWrite, bootstrap.inode(bootstrap.rootNid));
-    else if (target !== mountpoint) mkdirSync(target, { recursive: true, mode: 0o700 });
-  }
-
-  async #mountOnTop(): Promise<void> {
-    const { id, mountpoint, target, readWrite } = this.#record;
-    if (readWrite) await mountOverlay(mountPaths(this.#context.state, id).parts, this.#record);
-    else if (target !== mountpoint)
-      await mountByKernel({ source: target, target: mountpoint, type: '', flags: MS_BIND });
-  }
-
-  /** Resolves when the overlay or the bind mount over the driver's is gone; never when there is none. */
-  async #topGone(signal: AbortSignal): Promise<void> {
-    const { mountpoint, target } = this.#record;
-    if (target === mountpoint) await new Promise<never>(() => undefined);
-    await untilUnmounted(mountpoint, isOurs, signal);
   }
 
   #place(): MountPlace {
