@@ -7,8 +7,8 @@ const directory = process.argv[2] ?? '';
 const blob = makeBlob(Array.from({ length: 200 }, (_, seed) => patterned(65_536, seed)));
 const filesOf = (blobId: string, variant?: string) => blobCacheFiles(directory, blobId, variant);
 const cache = await ChunkCache.open({ device: blob.device, reader: memoryReader(blob.stored), filesOf });
-process.send?.('started');
 for (let index = 0; index < blob.device.chunks.count; index++) {
   await cache.ensure({ offset: blob.device.chunks.uncompressedOffset(index), size: 1 });
+  if (index === 0) process.send?.('filling');
 }
 setInterval(() => undefined, 1000);

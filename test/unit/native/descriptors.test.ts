@@ -15,7 +15,7 @@ import { addon } from '../../support/requires.ts';
 import { temporaryDir } from '../../support/temporary.ts';
 
 const needs = addon();
-const LIMITS = { sizeMax: 64, timeoutMs: 2000 };
+const LIMITS = { sizeMax: 64, timeoutMs: 60_000 };
 
 test('descriptors: arrive as the same open files, close-on-exec, in order', { ...needs }, async () => {
   using scratch = temporaryDir('descriptors');

@@ -5,7 +5,6 @@ import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, writeSyn
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { bytesToString, stringToBytes } from '../../../src/base/bytes.ts';
 import { viewOf } from '../../../src/format/record.ts';
 import { Bootstrap } from '../../../src/image/bootstrap-reader.ts';
@@ -26,6 +25,7 @@ import {
 } from '../../support/fuse-client.ts';
 import { addon } from '../../support/requires.ts';
 import { temporaryDir } from '../../support/temporary.ts';
+import { until } from '../../support/until.ts';
 
 const needs = addon();
 const SEEDS = 'fixtures/fuzz/bootstrap';
@@ -358,9 +358,10 @@ test('fuse session: a reader that is interrupted but lives on gets its bytes', {
   });
   const unique = place.client.send('read', place.nodeOf(nid), readIn.encode({ handle: 0, offset: 0, size: 10 }));
   const { id } = await arrived;
+  const { requests } = place.session.status();
   place.client.send('interrupt', 0, interruptIn.encode({ unique }));
   // Of two requests in one stream the session would read both as one; the device keeps them apart.
-  await sleep(200);
+  await until('it is read', () => place.session.status().requests > requests);
   assert.equal((await place.client.ask('getattr', 1)).error, 0);
   assert.equal(place.session.status().parked, 1);
   place.session.done(id, EIO);

@@ -77,7 +77,7 @@ for (const [name, header, want] of cases) {
 }
 
 test('challenge: long hostile input ends quickly', () => {
-  const started = performance.now();
+  const started = process.cpuUsage();
   for (const text of [
     'Bearer '.repeat(10_000),
     'a="'.repeat(10_000),
@@ -87,5 +87,5 @@ test('challenge: long hostile input ends quickly', () => {
   ]) {
     parseChallenges(text);
   }
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(process.cpuUsage(started).user < 1_000_000);
 });

@@ -51,7 +51,10 @@ for (const [what, text, message] of failures) {
   test(`helper: one that ${what}`, async () => {
     using dir = temporaryDir();
     writeProgram(dir.path, 'bad', text);
-    const options = { env: { PATH: `${dir.path}${delimiter}${process.env.PATH}` }, timeoutMs: 500 };
+    const options = {
+      env: { PATH: `${dir.path}${delimiter}${process.env.PATH}` },
+      timeoutMs: what === 'never ends' ? 500 : 60_000,
+    };
     const error: Error = await askHelper({ name: 'bad', server: 'h.x' }, options).then(
       () => assert.fail('answered'),
       (e) => e,

@@ -165,11 +165,11 @@ test('endless: a blob that trickles ends, one that is read slowly does not', asy
   });
   assert.ok(performance.now() - began < 10_000);
   await using quick = await startDouble((_, response) => void response.end(blob));
-  await using registry = open(quick.host, { deadlineMs: 300 });
+  await using registry = open(quick.host, { deadlineMs: 1000 });
   let size = 0;
   const descriptor = { digest: sha256Digest(blob), size: blob.length };
   for await (const piece of await openBlob(registry, 'a', descriptor)) {
-    if (size === 0) await new Promise((resolve) => setTimeout(resolve, 600));
+    if (size === 0) await new Promise((resolve) => setTimeout(resolve, 1300));
     size += piece.length;
   }
   assert.equal(size, blob.length);

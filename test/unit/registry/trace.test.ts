@@ -11,6 +11,7 @@ import { traceTo, tracing } from '../../../src/registry/trace.ts';
 import { Registry } from '../../../src/registry/transport.ts';
 import { startDouble } from '../../support/http-double.ts';
 import { temporaryDir } from '../../support/temporary.ts';
+import { until } from '../../support/until.ts';
 
 const url = new URL('https://u:s3cret@storage.test/a/b?X-Amz-Signature=s3cret');
 const headers = { authorization: 'Bearer s3cret', range: 'bytes=0-9' };
@@ -72,8 +73,9 @@ test('trace: a registry traces by NAIAD_TRACE_HTTP, its token service as well, a
     const call = { method: 'GET', path: '/v2/a/tags/list', repository: 'a', actions: 'pull', what: 'x' } as const;
     await registry.ask({ ...call, notFound: 'IMAGE_NOT_FOUND' }, [200], async () => {});
     // The last line is written when the rest of its body has been dropped.
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const lines = readFileSync(file, 'utf8').trim().split('\n');
+    const linesOf = () => readFileSync(file, 'utf8').trim().split('\n');
+    await until('all are written', () => linesOf().length === 3);
+    const lines = linesOf();
     const shown = lines.map((line) => line.replace(/^\S+ http |127.0.0.1:\d+| [\d.]+ ms$/g, ''));
     assert.deepEqual(shown, [
       'GET http:///v2/a/tags/list 401 2 B',

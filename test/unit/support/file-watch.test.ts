@@ -36,10 +36,10 @@ test('what a file leaves at its output is killed some time after it has ended', 
 });
 
 test('what a file leaves elsewhere is named at the end, unless it ends by itself', async (t) => {
-  const { watch, exited } = start(t, 'setsid sleep 1002 >&- & setsid sleep 0.2 >&- & exit 0');
+  const { watch, exited } = start(t, 'setsid sleep 1002 >&- & setsid sleep 0.1 >&- & exit 0');
   await exited;
   assert.equal(watch.ended('a-file'), undefined);
-  const [left, ...others] = await watch.endLeftovers(1000);
+  const [left, ...others] = await watch.endLeftovers(2000);
   assert.deepEqual(others, []);
   assert.equal(left?.file, 'a-file');
   assert.match(left?.command ?? '', /\(sleep 1002\)$/);
