@@ -37,7 +37,7 @@ before(
     result = await runTool(process.execPath, [NAIAD, ...line, `oci:${fixturePath('app-tiny')}`], { okay: [3] });
     report = JSON.parse(readFileSync(output, 'utf8')) as ColdstartReport;
   },
-  { timeout: 120_000 },
+  { timeout: 300_000 },
 );
 
 test('bench coldstart: every way gets the application ready, and is told with its parts', needs, () => {

@@ -124,7 +124,7 @@ test('a keeper of another version is refused at once, and it says so', {
     await home.run(['daemon', 'stop']);
     const began = performance.now();
     await assert.rejects(Keeper.start({ socketPath }), { code: 'KEEPER_VERSION' });
-    assert.ok(performance.now() - began < 5000, 'without waiting for it to change');
+    assert.ok(performance.now() - began < 9000, 'without waiting for it to change');
     const { stdout } = await home.run(['doctor'], { okay: [0, 1, 3] });
     assert.match(stdout, /speaks version 2, not 1/);
     const { stderr } = await home.run(['mount', '--driver', 'erofs', image, mountpoint], { okay: [13] });

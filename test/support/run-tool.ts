@@ -13,19 +13,19 @@ export interface ToolOptions {
   readonly input?: string | Uint8Array;
   /** Exit codes that are not a failure; 0 alone when not given. */
   readonly okay?: readonly number[];
-  /** Killed (SIGKILL) after this long; two minutes when not given. */
+  /** Killed (SIGKILL) after this long; five minutes when not given, which is for machines that are busy. */
   readonly timeoutMs?: number;
 }
 
 /** How long after the command its output may stay open, which others may hold. */
-const OUTPUT_TIMEOUT_MS = 10_000;
+const OUTPUT_TIMEOUT_MS = 30_000;
 
 /**
  * Runs `command` to its end without blocking this process, which may serve what the command asks for.
  * @throws Error with the output when the exit code is not one of `okay`.
  */
 export function runTool(command: string, args: readonly string[], options: ToolOptions = {}): Promise<ToolResult> {
-  const { cwd, env = process.env, input, okay = [0], timeoutMs = 120_000 } = options;
+  const { cwd, env = process.env, input, okay = [0], timeoutMs = 300_000 } = options;
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, env, timeout: timeoutMs, killSignal: 'SIGKILL' });
     const output = { stdout: '', stderr: '' };

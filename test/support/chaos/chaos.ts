@@ -73,21 +73,24 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
 
 async function strike({ naiad, victim, afterwards }: ChaosOptions): Promise<void> {
   const killed = victim === 'both' ? (['daemon', 'keeper'] as const) : victim === 'upgrade' ? [] : [victim];
-  const before = new Map(killed.map((name) => [name, processOf(name, naiad.state)]));
-  for (const [name, pid] of before) if (pid === undefined) throw new Error(`there is no ${name} to kill`);
-  // All at once: nothing is awaited in between.
-  for (const pid of before.values()) if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  const before = new Map<keyof typeof PROGRAMS, number>();
+  for (const name of killed) before.set(name, await present(name, naiad.state));
+  // All at once: nothing is awaited in between, and neither sees the other one die.
+  for (const signal of ['SIGSTOP', 'SIGKILL'] as const) for (const pid of before.values()) process.kill(pid, signal);
   if (victim === 'upgrade') await naiad.run(['daemon', 'upgrade']);
   await afterwards?.();
-  for (const [name, pid] of before) await untilReplaced(name, pid, naiad.state);
+  for (const [name, pid] of before) await present(name, naiad.state, pid);
 }
 
-async function untilReplaced(name: keyof typeof PROGRAMS, pid: number | undefined, state: string): Promise<void> {
+/** Waits for it, also where it is between two programs at this instant; for another one than `before`. */
+async function present(name: keyof typeof PROGRAMS, state: string, before?: number): Promise<number> {
   for (const end = Date.now() + BACK_MAX_MS; Date.now() < end; await sleep(5)) {
     const now = processOf(name, state);
-    if (now !== undefined && now !== pid) return;
+    if (now !== undefined && now !== before) return now;
   }
-  throw new Error(`${name} ${pid} was killed and is not back after ${BACK_MAX_MS} ms`);
+  throw new Error(
+    `there is no ${name} within ${BACK_MAX_MS} ms${before === undefined ? '' : `, after ${before} was killed`}`,
+  );
 }
 
 /** The pid of the living daemon or keeper of a state directory, which its command line names. */
