@@ -18,7 +18,7 @@ export interface CachePaths {
 }
 
 /** Raised when files move or change their names. Chunk maps have a version of their own. */
-export const CACHE_LAYOUT_VERSION = 1;
+const CACHE_LAYOUT_VERSION = 1;
 
 /** What backup programs look for (https://bford.info/cachedir/). */
 const TAG = 'Signature: 8a477f597d28d172789f06886806bc55\n# A cache of naiad. What is here can be fetched again.\n';

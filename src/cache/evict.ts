@@ -99,7 +99,7 @@ const ORPHAN_AGE_MIN_MS = 60_000;
  * name; so once we hold the exclusive one, an opener either was before us, and we are refused, or comes after us and
  * finds nothing. The map goes first: data without a map is never believed.
  */
-export function removeItem(item: CacheItem, dryRun = false): 'removed' | 'in-use' | 'gone' {
+function removeItem(item: CacheItem, dryRun = false): 'removed' | 'in-use' | 'gone' {
   if (item.lockPath === undefined) {
     if (Date.now() - item.lastUse.getTime() < ORPHAN_AGE_MIN_MS) return 'in-use';
     if (!dryRun) removeFiles(item);

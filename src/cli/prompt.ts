@@ -8,7 +8,7 @@ import { NaiadError } from '../base/errors.ts';
 const LINE_LENGTH_MAX = 64 * 1024;
 
 /** What typed characters make of a line. `ended` once Enter came; `canceled` after Ctrl-C, or Ctrl-D at its start. */
-export class LineInput {
+class LineInput {
   text = '';
   ended = false;
   canceled = false;

@@ -14,12 +14,13 @@ import { type Descriptor, parseManifest } from '../format/oci/manifest.ts';
 import { formatPlace, locate, type Place } from '../transport/locate.ts';
 import { type OpenOptions, openSource, openTarget } from '../transport/open.ts';
 import type { ImageSource, ImageTarget } from '../transport/transport.ts';
+import type { BuildOptions } from './build-options.ts';
 import { blobDescriptor } from './image-parts.ts';
 import { LayerBuilder } from './layer-builder.ts';
 import type { Converted, LayerContext, LayerInput } from './layer-input.ts';
 import { readLayerRecord } from './layer-record.ts';
 import { LayerRecorder } from './layer-recorder.ts';
-import { BUILDER, type BuildOptions, fingerprint } from './options.ts';
+import { BUILDER, fingerprint } from './options.ts';
 
 export interface BuildCacheOptions extends OpenOptions {
   /** Told of what is wrong with the cache: a conversion does without. */

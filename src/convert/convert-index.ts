@@ -25,9 +25,10 @@ import { formatPlatform } from '../format/oci/platform.ts';
 import { copyContents } from '../transport/copy.ts';
 import { type ResolvedImage, readConfig, resolveImage } from '../transport/resolve.ts';
 import type { ImageSource, ImageTarget } from '../transport/transport.ts';
+import type { BuildOptions } from './build-options.ts';
 import { type ConvertHooks, type ConvertOptions, type ConvertReport, convert } from './convert.ts';
 import { imageInput, referenceOf } from './inputs.ts';
-import { BUILDER, type BuildOptions, fingerprint } from './options.ts';
+import { BUILDER, fingerprint } from './options.ts';
 
 export interface IndexOptions extends BuildOptions, Pick<ConvertOptions, 'cache'> {
   /** `os/architecture[/variant]`: the one image that is converted, where not all are. */

@@ -11,6 +11,7 @@ import { type OpenOptions, openSource, openTarget } from '../transport/open.ts';
 import { resolveImage } from '../transport/resolve.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import { BuildCache } from './build-cache.ts';
+import type { BuildOptions } from './build-options.ts';
 import { type ConvertHooks, type ConvertInput, type ConvertOptions, type ConvertReport, convert } from './convert.ts';
 import {
   convertIndex,
@@ -22,7 +23,7 @@ import {
 } from './convert-index.ts';
 import { directoryInput, imageInput } from './inputs.ts';
 import { type OptimizeReport, optimize } from './optimize.ts';
-import { BUILDER, type BuildOptions, checkBuildOptions } from './options.ts';
+import { BUILDER, checkBuildOptions } from './options.ts';
 
 export interface ReferenceOptions extends BuildOptions {
   /** `os/architecture[/variant]`: which image of an index, or what a root directory is for. */

@@ -17,12 +17,13 @@ import { TreeMemory } from '../image/tree-memory.ts';
 import type { Skipped } from '../tar/xattrs.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import type { BuildCache } from './build-cache.ts';
+import type { BuildOptions } from './build-options.ts';
 import type { LayerOptions } from './convert-layer.ts';
 import { watchHeap } from './engine.ts';
 import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
 import type { Converted, LayerContext, LayerInput } from './layer-input.ts';
 import { Meter } from './meter.ts';
-import { BUILDER, type BuildOptions, checkBuildOptions, fingerprint, poolOptions } from './options.ts';
+import { BUILDER, checkBuildOptions, fingerprint, poolOptions } from './options.ts';
 import { measureUsage, type Usage } from './usage.ts';
 
 /** What a conversion starts from, whatever it was read from. */

@@ -1,41 +1,13 @@
 // What decides the bytes of a conversion, and what only decides how fast it goes.
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import type { ByteString } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
-import { CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN } from '../base/limits.ts';
-import { formatSize, isPowerOfTwo, MiB } from '../base/units.ts';
+import { CHUNK_SIZE_MAX, CHUNK_SIZE_MIN } from '../base/limits.ts';
+import { isPowerOfTwo, MiB } from '../base/units.ts';
 import { version } from '../base/version.ts';
 import { ZSTD_LEVEL_DEFAULT } from '../codec/codec.ts';
 import type { CompressPoolOptions } from '../codec/compress-pool.ts';
-import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
-
-/** Compressors a conversion writes; others are only read. */
-export const COMPRESSORS_WRITTEN = ['zstd', 'lz4', 'none'] as const satisfies readonly CompressorName[];
-export const DIGESTERS_WRITTEN = ['blake3', 'sha256'] as const satisfies readonly DigesterName[];
-export const JOBS_DEFAULT = 2;
-
-export interface BuildOptions {
-  readonly compressor: (typeof COMPRESSORS_WRITTEN)[number];
-  /** zstd's; its own default when left out. */
-  readonly level?: number | undefined;
-  readonly chunkSize: number;
-  readonly digester: DigesterName;
-  /** Paths to warm first, see BootstrapOptions. */
-  readonly prefetch: readonly (readonly ByteString[])[];
-  /** Layers converted at once. Results do not depend on it. */
-  readonly jobs: number;
-  /** Compressing threads; one a core when left out. Results do not depend on it. */
-  readonly workers?: number | undefined;
-}
-
-export const BUILD_DEFAULTS: BuildOptions = {
-  compressor: 'zstd',
-  chunkSize: CHUNK_SIZE_DEFAULT,
-  digester: 'blake3',
-  prefetch: [],
-  jobs: JOBS_DEFAULT,
-};
+import type { BuildOptions } from './build-options.ts';
 
 /** @throws NaiadError USAGE */
 export function checkBuildOptions(options: BuildOptions): void {
@@ -100,8 +72,4 @@ export function fingerprint({ compressor, level, chunkSize, digester, prefetch }
     words.push(`prefetch:${createHash('sha256').update(JSON.stringify(prefetch)).digest('hex')}`);
   }
   return words.join(' ');
-}
-
-export function describeOptions({ compressor, level, chunkSize, digester }: BuildOptions): string {
-  return `${compressor}${level === undefined ? '' : ` level ${level}`}, chunks of ${formatSize(chunkSize)}, ${digester}`;
 }

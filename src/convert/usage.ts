@@ -21,7 +21,7 @@ export interface Usage {
 export type Share = 'compress' | 'pool' | 'digest' | 'main' | 'engine';
 
 /** CPU seconds of the calling thread, or of the one given; undefined where the kernel does not say. */
-export function threadSeconds(thread = '/proc/thread-self'): number | undefined {
+function threadSeconds(thread = '/proc/thread-self'): number | undefined {
   try {
     return Number(readFileSync(`${thread}/schedstat`, 'latin1').split(' ')[0]) / 1e9;
   } catch {

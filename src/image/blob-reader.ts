@@ -49,7 +49,7 @@ export function tailRanges(blob: BlobView): TailRanges {
 }
 
 /** Bytes of chunk data at the start of the blob (BlobInfo::new in storage/src/device.rs). */
-export function dataSizeOf(blob: BlobView): number {
+function dataSizeOf(blob: BlobView): number {
   if (!hasFeature(blob, 'capTarToc') || blob.ciCompressedSize === 0) return blob.compressedSize;
   return hasFeature(blob, 'hasTarHeader') ? blob.ciOffset - SECTION_HEADER_SIZE : blob.ciOffset;
 }
@@ -89,7 +89,7 @@ export function readChunkInfo(blob: BlobView, info: Uint8Array, digests?: Uint8A
 }
 
 /** Every field in which a blob's header differs from what the bootstrap says of the blob. */
-export function headerComplaints(blob: BlobView, header: BlobHeader): string[] {
+function headerComplaints(blob: BlobView, header: BlobHeader): string[] {
   const expected: Partial<Record<keyof BlobHeader, number>> = {
     magic: BLOB_HEADER_MAGIC,
     magic2: BLOB_HEADER_MAGIC,

@@ -21,7 +21,7 @@ import type { BlobInfo } from './blob-info.ts';
 import { CHUNK_DIGEST_SIZE, type ChunkTable } from './chunk-table.ts';
 
 /** Features of every blob we write: aligned chunks, digests, tar-like framing and TOC. */
-export const BLOB_FEATURES_WRITTEN =
+const BLOB_FEATURES_WRITTEN =
   (BLOB_FEATURES.aligned |
     BLOB_FEATURES.inlinedChunkDigest |
     BLOB_FEATURES.hasTarHeader |

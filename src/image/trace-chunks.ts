@@ -111,7 +111,7 @@ export function* matchTraceSteps(trace: Trace, image: TracedImage, stepsMax = ST
 }
 
 /** Finds touches of one trace in one image. */
-export class TraceMatcher {
+class TraceMatcher {
   readonly #image: TracedImage;
   readonly #trace: Trace;
   #byContent: ((touch: Touch) => ImageChunk | undefined) | undefined;

@@ -9,7 +9,7 @@ import { viewOf } from '../format/record.ts';
 import type { Xattr } from './tree.ts';
 
 /** The bytes behind an inode that has `xattrs`, of which there is at least one. */
-export function encodeXattrs(xattrs: readonly Xattr[]): Uint8Array {
+function encodeXattrs(xattrs: readonly Xattr[]): Uint8Array {
   const entries = xattrs.map((xattr) => {
     const name = splitXattrName(xattr.name);
     assert(name, `xattr ${xattr.name} has a prefix the format holds`);

@@ -10,7 +10,7 @@ import { type ApiCall, callDaemon, type DaemonStatus } from './mount-api.ts';
 
 export const DAEMON_STATUS: ApiCall = { method: 'GET', path: '/v1/daemon', timeoutMs: 5000 };
 /** For a daemon that starts on a machine that is busy with other things, and takes over many mounts. */
-export const DAEMON_WAIT_MS = 30_000;
+const DAEMON_WAIT_MS = 30_000;
 const LOOK_INTERVAL_MS = 20;
 
 /** The daemon of `state`, if one answers. @throws NaiadError IO when it hangs. */

@@ -67,7 +67,7 @@ export async function askDaemon<T>(state: string, call: ApiCall): Promise<T> {
 }
 
 /** Starts the daemon of `state` unless one runs. @throws NaiadError DAEMON_FAILED, DAEMON_RUNNING. */
-export async function ensureDaemon(state: string): Promise<DaemonStatus> {
+async function ensureDaemon(state: string): Promise<DaemonStatus> {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const status = await awaitDaemon(state);
     if (status && sharesMounts(status)) return status;

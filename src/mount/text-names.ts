@@ -3,7 +3,7 @@
 import { type ByteString, byteStringToUtf8, displayBytes, utf8ToByteString } from '../base/bytes.ts';
 
 /** True when the name cannot pass as it is. */
-export function needsEscape(name: ByteString): boolean {
+function needsEscape(name: ByteString): boolean {
   return byteStringToUtf8(name) === undefined;
 }
 

@@ -4,12 +4,7 @@ import { errnoError } from './errno.ts';
 import { loadAddon } from './load.ts';
 
 export const MS_RDONLY = 1;
-export const MS_NOSUID = 2;
-export const MS_NODEV = 4;
-export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
-export const MS_REC = 16384;
-export const MS_PRIVATE = 1 << 18;
 
 /** Detaches now, and ends when nobody uses the mount any more. */
 export const MNT_DETACH = 2;

@@ -11,7 +11,7 @@ import type { Credentials } from './credential.ts';
 type Json = Readonly<Record<string, unknown>>;
 
 /** The key docker keeps Docker Hub under. */
-export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
+const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
 export interface HelperChoice {
   /** The program is `docker-credential-NAME`. */

@@ -38,7 +38,7 @@ export interface CredentialOptions {
 }
 
 /** Credential files in the order they are asked, existing or not. */
-export function credentialFiles({ env = process.env, authFile }: CredentialOptions = {}): string[] {
+function credentialFiles({ env = process.env, authFile }: CredentialOptions = {}): string[] {
   if (authFile !== undefined) return [authFile];
   const home = env.HOME ?? homedir();
   const runtime = env.XDG_RUNTIME_DIR ?? `/run/containers/${process.getuid?.() ?? 0}`;

@@ -33,7 +33,7 @@ export interface HostsOptions {
 }
 
 /** Directories with one directory a registry, in the order they are searched. */
-export function certsDirs({ certsDir, env = process.env }: HostsOptions = {}): string[] {
+function certsDirs({ certsDir, env = process.env }: HostsOptions = {}): string[] {
   const only = certsDir ?? env.NAIAD_CERTS_DIR;
   if (only !== undefined && only !== '') return [only];
   const own = join(env.XDG_CONFIG_HOME ?? join(env.HOME ?? homedir(), '.config'), 'containers', 'certs.d');

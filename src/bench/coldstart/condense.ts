@@ -9,7 +9,7 @@ const CURVE_POINTS_MAX = 30;
 const STALLS_MAX = 3;
 
 /** What `report` says, summed up anew from its own runs: a report of an older version gets what this one tells. */
-export function rebuilt(report: ColdstartReport): ColdstartReport {
+function rebuilt(report: ColdstartReport): ColdstartReport {
   const { ways, link, limit, targets, failIf, version, ...rest } = report;
   const { measured, ...plain } = link;
   const named = ways.map(({ key, mode, driver, what }) => ({ key, mode, driver, what }));

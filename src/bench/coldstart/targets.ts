@@ -4,7 +4,7 @@ import { shown } from './figures-text.ts';
 import { type ColdstartReport, TARGET_KINDS, type Target, type TargetKind, type WayReport } from './report-model.ts';
 import type { Phase } from './way.ts';
 
-export const TARGET_TEXTS: Readonly<Record<TargetKind, string>> = {
+const TARGET_TEXTS: Readonly<Record<TargetKind, string>> = {
   limit: 'takes at most 1.15 × the limit',
   faster: 'is at least 3 × faster than full-pull',
   'never-slower': 'is never slower than full-pull by more than 5 %',

@@ -13,7 +13,7 @@ export interface Verdict {
 }
 
 /** By kind, those that were asked of the report; no verdict where it is not promised or could not be measured. */
-export function verdictsOf({ targets }: Pick<ColdstartReport, 'targets'>): Verdict[] {
+function verdictsOf({ targets }: Pick<ColdstartReport, 'targets'>): Verdict[] {
   return TARGET_KINDS.flatMap((kind) => {
     const own = targets.filter((target) => target.kind === kind);
     const [worst] = own.toSorted((a, b) => Number(a.met) - Number(b.met) || ratioOf(b) - ratioOf(a));

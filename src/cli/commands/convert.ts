@@ -2,7 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import type { Argv } from 'yargs';
 import { systemError } from '../../base/system-error.ts';
-import { formatSize } from '../../base/units.ts';
+import { formatSize, MiB } from '../../base/units.ts';
+import {
+  BUILD_DEFAULTS,
+  type BuildOptions,
+  COMPRESSORS_WRITTEN,
+  DIGESTERS_WRITTEN,
+} from '../../convert/build-options.ts';
 import type { ConvertReport } from '../../convert/convert.ts';
 import type { convertReference } from '../../convert/convert-reference.ts';
 import { defineCommand, type Io } from '../command.ts';
@@ -14,18 +20,22 @@ import { table } from '../table.ts';
 export function buildFlags<T>(parser: Argv<T>) {
   return parser
     .option('compressor', {
-      choices: ['zstd', 'lz4', 'none'] as const,
-      default: 'zstd' as const,
+      choices: COMPRESSORS_WRITTEN,
+      default: BUILD_DEFAULTS.compressor,
       describe: 'Of chunks',
     })
     .option('level', { type: 'number', describe: 'Of zstd, 1 to 22  [default: 3]' })
     .option('chunk-size', {
       type: 'string',
-      default: '1MiB',
+      default: `${BUILD_DEFAULTS.chunkSize / MiB}MiB`,
       describe: 'Unit of fetching and deduplication: a power of two, 4KiB to 16MiB',
     })
-    .option('digester', { choices: ['blake3', 'sha256'] as const, default: 'blake3' as const, describe: 'Of chunks' })
-    .option('jobs', { type: 'number', default: 2, describe: 'Layers converted at once; the result is the same' })
+    .option('digester', { choices: DIGESTERS_WRITTEN, default: BUILD_DEFAULTS.digester, describe: 'Of chunks' })
+    .option('jobs', {
+      type: 'number',
+      default: BUILD_DEFAULTS.jobs,
+      describe: 'Layers converted at once; the result is the same',
+    })
     .option('prefetch', {
       type: 'string',
       array: true,
@@ -36,11 +46,11 @@ export function buildFlags<T>(parser: Argv<T>) {
     .option('platform', { type: 'string', describe: 'OS/ARCH[/VARIANT] to take from an index' });
 }
 
-export interface BuildFlags {
-  readonly compressor: 'zstd' | 'lz4' | 'none';
+interface BuildFlags {
+  readonly compressor: BuildOptions['compressor'];
   readonly level: number | undefined;
   readonly 'chunk-size': string;
-  readonly digester: 'blake3' | 'sha256';
+  readonly digester: BuildOptions['digester'];
   readonly jobs: number;
   readonly prefetch: string[] | undefined;
   readonly 'prefetch-list': string | undefined;

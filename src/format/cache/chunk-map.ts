@@ -51,7 +51,7 @@ export const claim = record('cache.claim', 64, {
   digest: bytes(32, 32, 'digest of the uncompressed bytes'),
 });
 
-export const CHUNK_MAP_BITMAPS = ['ready', 'durable', 'suspect'] as const;
+const CHUNK_MAP_BITMAPS = ['ready', 'durable', 'suspect'] as const;
 export type ChunkMapBitmap = (typeof CHUNK_MAP_BITMAPS)[number];
 
 /** Bytes that hold one bit a chunk. */

@@ -134,7 +134,7 @@ export function splitXattrName(name: string): { index: number; suffix: string } 
 }
 
 /** EROFS file type of a directory entry, by the type bits of a mode. */
-export const FILE_TYPES = [
+const FILE_TYPES = [
   { type: 1, mode: 0o100000 },
   { type: 2, mode: 0o040000 },
   { type: 3, mode: 0o020000 },

@@ -6,7 +6,7 @@ import { ascii, bytes, type RecordOf, record, reserved, u32, u53, u64 } from '..
 export const KEEPER_VERSION = 1;
 export const KEEPER_JOURNAL_MAGIC = 'naiadkpr';
 /** A name of a device or descriptor, with its closing zero. */
-export const KEEPER_NAME_SIZE = 64;
+const KEEPER_NAME_SIZE = 64;
 /** What can be kept with a descriptor. */
 export const KEEPER_STATE_SIZE = 144;
 /** Or-ed to the start of a chunk of which nothing is known: it never counts as ready. */

@@ -8,7 +8,7 @@ export const NYDUS_MANIFEST_ARTIFACT_TYPE = 'application/vnd.nydus.image.manifes
 /** Config media type inside such an index: plain containerd does not know it and so passes the manifest over. */
 export const NYDUS_CONFIG_MEDIA_TYPE = 'application/vnd.nydus.image.config.v1+json';
 /** Marks index entries of Nydus before 2.3.5, in `platform["os.features"]`. */
-export const NYDUS_OS_FEATURE = 'nydus.remoteimage.v1';
+const NYDUS_OS_FEATURE = 'nydus.remoteimage.v1';
 
 const PREFIX = 'containerd.io/snapshot/nydus-';
 

@@ -6,8 +6,8 @@ import { EMPTY_CONFIG } from './empty-config.ts';
 import type { Descriptor, RawManifest } from './manifest.ts';
 import { MEDIA_TYPES } from './media-types.ts';
 
-export const TRACE_ARTIFACT_TYPE = 'application/vnd.naiad.trace.v1';
-export const TRACE_LAYER_TYPE = 'application/vnd.naiad.trace.v1.jsonl+zstd';
+const TRACE_ARTIFACT_TYPE = 'application/vnd.naiad.trace.v1';
+const TRACE_LAYER_TYPE = 'application/vnd.naiad.trace.v1.jsonl+zstd';
 /** What a trace is called that was given no name. */
 export const TRACE_NAME_DEFAULT = 'default';
 const TRACE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

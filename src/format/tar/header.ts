@@ -2,7 +2,7 @@
 // Five dialects share it: V7 (no magic), ustar and pax (`ustar\0` `00`), GNU and old GNU (`ustar  \0`).
 //
 //   header | body, padded to 512 | header | body | … | two zero blocks
-import { ascii, bytes, type RecordOf, record, reserved, u8, viewOf } from '../record.ts';
+import { ascii, bytes, record, reserved, u8, viewOf } from '../record.ts';
 import { parseTarNumber } from './number.ts';
 
 export const TAR_BLOCK_SIZE = 512;
@@ -25,7 +25,6 @@ export const tarHeader = record('tar.header', TAR_BLOCK_SIZE, {
   prefix: ascii(345, 155, 'ustar: start of the path, without the slash'),
   reserved: reserved(500, 12),
 });
-export type TarHeader = RecordOf<typeof tarHeader>;
 
 /** Where the GNU dialect has its own fields in place of `prefix`. */
 export const TAR_GNU_TAIL_OFFSET = 345;

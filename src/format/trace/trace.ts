@@ -46,7 +46,7 @@ export interface Trace {
   readonly touches: readonly Touch[];
 }
 
-export const TRACE_FORMAT = 'naiad-trace';
+const TRACE_FORMAT = 'naiad-trace';
 const VERSION = 1;
 const CHUNK_DIGEST = /^(blake3|sha256):[0-9a-f]{64}$/;
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { BUILD_DEFAULTS } from '../../../src/convert/build-options.ts';
 import { convertIndex, type IndexOptions, planIndex } from '../../../src/convert/convert-index.ts';
 import {
   convertIndexReference,
@@ -10,7 +11,6 @@ import {
   type ReferenceOptions,
   upToDate,
 } from '../../../src/convert/convert-reference.ts';
-import { BUILD_DEFAULTS } from '../../../src/convert/options.ts';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { MEDIA_TYPES } from '../../../src/format/oci/media-types.ts';
 import { openConvertedImage } from '../../../src/transport/image.ts';

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  BUILD_DEFAULTS,
-  type BuildOptions,
-  checkBuildOptions,
-  parseChunkSize,
-  poolOptions,
-} from '../../../src/convert/options.ts';
+import { BUILD_DEFAULTS, type BuildOptions } from '../../../src/convert/build-options.ts';
+import { checkBuildOptions, parseChunkSize, poolOptions } from '../../../src/convert/options.ts';
 
 const MiB = 1 << 20;
 
