@@ -61,3 +61,10 @@ export function wordsOf(bytes: Uint8Array): Uint32Array {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   return new Uint32Array(aligned.buffer, aligned.byteOffset, Math.floor(aligned.length / 4));
 }
+
+/** The 64-bit number whose low word is at `at`; above 2^53 inexact, but above every limit. */
+export function u53At(words: Uint32Array, at: number): number {
+  const high = words[at + 1] as number;
+  const low = words[at] as number;
+  return high === 0 ? low : low + high * 2 ** 32; // Almost none pays for numbers that are no integers to V8.
+}

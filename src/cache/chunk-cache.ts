@@ -18,7 +18,6 @@ import type { Device } from '../image/device.ts';
 import { type CacheCounters, newCacheCounters } from './cache-counters.ts';
 import { type BlobFiles, CACHE_HINT, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
 import type { ChunkMapFile } from './chunk-map-file.ts';
-import { isVerifiable } from './claims.ts';
 import { Quarantine } from './quarantine.ts';
 import type { Space } from './space.ts';
 
@@ -133,7 +132,7 @@ export class ChunkCache implements AsyncDisposable {
 
   /** True when there is nothing to fetch for a chunk. Never waits. */
   isPresent(index: number): boolean {
-    return this.#map.has(index) || !isVerifiable(this.device.chunks, index);
+    return this.#map.has(index) || !this.device.chunks.hasDigest(index);
   }
 
   /** True when every chunk of the range is present. Never waits. */
@@ -246,7 +245,7 @@ export class ChunkCache implements AsyncDisposable {
     throwIfAborted(this.#closing.signal);
     const right: number[] = [];
     let failure: unknown;
-    const wanted = indices.filter((index) => isVerifiable(this.device.chunks, index));
+    const wanted = indices.filter((index) => this.device.chunks.hasDigest(index));
     const asked = { priority: 'background', deadlineMs: this.#scheduler.deadlineMs } as const;
     for (const unit of unitsOf(this.device.chunks, wanted)) {
       const { promise, resolve } = deferred<unknown>();
@@ -322,7 +321,7 @@ export class ChunkCache implements AsyncDisposable {
     for (const wanted of indices) {
       for (const index of chunksOfUnit(this.device.chunks, wanted)) {
         if (settle.has(index) || this.#loading.has(index) || this.#map.has(index)) continue;
-        if (index !== wanted && !isVerifiable(this.device.chunks, index)) continue; // Of a batch, but not of this image.
+        if (index !== wanted && !this.device.chunks.hasDigest(index)) continue; // Of a batch, but not of this image.
         const { promise, resolve, reject } = deferred<void>();
         promise.catch(() => undefined); // Nobody may be waiting for a neighbour in a batch.
         this.#loading.set(index, promise);

@@ -1,22 +1,18 @@
 // What an image says of the chunks of a blob, as sorted `cache.claim` records; and whether two images agree. Images that
 // agree share one data file: whatever one writes is what the other would have written. Pure.
 import { createHash } from 'node:crypto';
-import { wordsOf } from '../base/bytes.ts';
+import { u53At, wordsOf } from '../base/bytes.ts';
 import { CLAIM_BATCH_MAGIC, claim, claimBatch } from '../format/cache/chunk-map.ts';
 import { DIGESTERS } from '../format/rafs/algorithms.ts';
-import { viewOf } from '../format/record.ts';
-import { CHUNK_DIGEST_SIZE, type ChunkTable } from '../image/chunk-table.ts';
+import { viewOf, wordsIn } from '../format/record.ts';
 import type { Device } from '../image/device.ts';
 
 /** Claim records, ascending by chunk index. */
 export type Claims = Uint8Array;
 
-/** True when the chunk's bytes can be verified, so that it may be fetched. */
-export function isVerifiable(table: ChunkTable, index: number): boolean {
-  return table.copyDigest(index, unused, 0);
-}
-
-const unused = new Uint32Array(CHUNK_DIGEST_SIZE / 4);
+const WORD = wordsIn(claim);
+const CLAIM_WORDS = claim.size / 4;
+const DIGEST_WORDS = claim.fields.digest.size / 4;
 
 /** The claims of a device: one per chunk that the image can verify. */
 export function claimsOf(device: Device): Claims {
@@ -24,18 +20,17 @@ export function claimsOf(device: Device): Claims {
   const digester = DIGESTERS[device.digester].id;
   const records = new Uint8Array(table.count * claim.size);
   const words = wordsOf(records);
-  const view = viewOf(records);
-  const { fields } = claim;
   let end = 0;
-  for (let index = 0; index < table.count; index++) {
-    if (!table.copyDigest(index, words, (end + fields.digest.offset) / 4)) continue; // What it wrote, the next one overwrites.
-    fields.chunkIndex.write(view, end, index);
-    fields.uncompressedSize.write(view, end, table.uncompressedSize(index));
-    fields.uncompressedOffset.write(view, end, table.uncompressedOffset(index));
-    fields.digester.write(view, end, digester);
-    end += claim.size;
-  }
-  return records.slice(0, end);
+  table.forEachVerifiable((index, offset, size, page, digestAt) => {
+    words[end + WORD.chunkIndex] = index;
+    words[end + WORD.uncompressedSize] = size;
+    words[end + WORD.uncompressedOffset] = offset;
+    words[end + WORD.uncompressedOffset + 1] = offset / 2 ** 32;
+    words[end + WORD.digester] = digester;
+    for (let i = 0; i < DIGEST_WORDS; i++) words[end + WORD.digest + i] = page[digestAt + i] as number;
+    end += CLAIM_WORDS;
+  });
+  return records.slice(0, end * 4);
 }
 
 /**
@@ -76,15 +71,14 @@ export function mergeClaims(known: Claims, added: Claims): { merged: Claims; new
 
 /** True when the chunks are in the order of their indexes, and each starts behind the one before. */
 function areInOrder(claims: Claims): boolean {
-  const view = viewOf(claims);
-  const { chunkIndex, uncompressedOffset, uncompressedSize } = claim.fields;
+  const words = wordsOf(claims);
   let [previous, deviceEnd] = [-1, 0];
-  for (let at = 0; at < claims.length; at += claim.size) {
-    const index = chunkIndex.read(view, at);
-    const start = uncompressedOffset.read(view, at);
+  for (let at = 0; at < words.length; at += CLAIM_WORDS) {
+    const index = words[at + WORD.chunkIndex] as number;
+    const start = u53At(words, at + WORD.uncompressedOffset);
     if (index <= previous || start < deviceEnd) return false;
     previous = index;
-    deviceEnd = start + uncompressedSize.read(view, at);
+    deviceEnd = start + (words[at + WORD.uncompressedSize] as number);
   }
   return true;
 }

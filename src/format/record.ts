@@ -68,6 +68,12 @@ export function record<F extends Fields>(name: string, size: number, fields: F):
   return table;
 }
 
+/** The fields of a record of words, by the 32-bit word in which each starts. */
+export function wordsIn<F extends Fields>({ fields }: RecordTable<F>): { readonly [Name in keyof F]: number } {
+  const places = Object.entries(fields).map(([name, { offset }]) => [name, offset / 4]);
+  return Object.fromEntries(places) as { readonly [Name in keyof F]: number };
+}
+
 /** A DataView over exactly the bytes of `bytes`. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,11 +1,11 @@
 // The chunk table of a bootstrap: one record per chunk that the image uses, of all blobs, by digest.
 
-import { wordsOf } from '../base/bytes.ts';
+import { u53At, wordsOf } from '../base/bytes.ts';
 import { NaiadError } from '../base/errors.ts';
 import { alignUp } from '../base/units.ts';
 import { BLOCK_SIZE } from '../format/erofs/records.ts';
 import { CHUNK_FLAGS, type ChunkRecord, chunkRecord } from '../format/rafs/records.ts';
-import { viewOf } from '../format/record.ts';
+import { viewOf, wordsIn } from '../format/record.ts';
 import { PlacementCheck } from './blob-reader.ts';
 import type { Bootstrap } from './bootstrap-reader.ts';
 import { type Complain, complainByThrowing } from './bootstrap-tables.ts';
@@ -14,10 +14,7 @@ import { type Chunk, ChunkTable, firstAbove } from './chunk-table.ts';
 /** Larger than how many records there can be: what a bootstrap is at most, by the size of one. A chunk index times it is exact still. */
 const RECORDS_MAX = 2 ** 28;
 
-/** The fields of a record, by the 32-bit word in which each starts. */
-const WORD = Object.fromEntries(Object.entries(chunkRecord.fields).map(([name, { offset }]) => [name, offset / 4])) as {
-  readonly [Name in keyof typeof chunkRecord.fields]: number;
-};
+const WORD = wordsIn(chunkRecord);
 const RECORD_WORDS = chunkRecord.size / 4;
 
 /**
@@ -26,20 +23,26 @@ const RECORD_WORDS = chunkRecord.size / 4;
  */
 export class BlobRecords {
   readonly #table: Uint8Array;
-  /** Of each record the chunk index and its number in the table, ascending: as numbers, and so without an object each. */
-  readonly #keys: Float64Array;
+  /** Of the chunks that have a record: their indexes, ascending, and which one of the table it is. */
+  readonly #indexes: Uint32Array;
+  readonly #records: Uint32Array;
 
   /** `keys` of records of `table` as `keyOf` makes them; of several records of a chunk the last counts. */
   constructor(table: Uint8Array, keys: readonly number[]) {
     this.#table = table;
-    const sorted = new Float64Array(keys).sort();
+    const sorted = new Float64Array(keys).sort(); // Numbers, and so without an object each.
+    const indexes = new Uint32Array(sorted.length);
+    const records = new Uint32Array(sorted.length);
     let count = 0;
     for (let at = 0; at < sorted.length; at++) {
       const key = sorted[at] as number;
-      if (count > 0 && indexOf(sorted[count - 1] as number) === indexOf(key)) count--;
-      sorted[count++] = key;
+      const index = Math.floor(key / RECORDS_MAX);
+      if (count > 0 && indexes[count - 1] === index) count--;
+      indexes[count] = index;
+      records[count++] = key - index * RECORDS_MAX;
     }
-    this.#keys = sorted.subarray(0, count);
+    this.#indexes = indexes.subarray(0, count);
+    this.#records = records.subarray(0, count);
   }
 
   static keyOf(index: number, record: number): number {
@@ -48,11 +51,11 @@ export class BlobRecords {
 
   /** Chunks that have a record. */
   get size(): number {
-    return this.#keys.length;
+    return this.#indexes.length;
   }
 
   get(index: number): ChunkRecord | undefined {
-    const nth = firstAbove(this.#keys.length, (at) => indexOf(this.#keys[at] as number) >= index);
+    const nth = firstAbove(this.size, (at) => this.index(at) >= index);
     return nth < this.size && this.index(nth) === index
       ? chunkRecord.read(viewOf(this.#table), this.record(nth) * chunkRecord.size)
       : undefined;
@@ -60,22 +63,18 @@ export class BlobRecords {
 
   /** Indexes of the chunks, ascending. */
   indexes(): Uint32Array {
-    return Uint32Array.from(this.#keys, indexOf);
+    return this.#indexes;
   }
 
   /** The chunk that has the `nth` record in the order of the chunks. */
   index(nth: number): number {
-    return indexOf(this.#keys[nth] as number);
+    return this.#indexes[nth] as number;
   }
 
   /** Which one of the table that record is. */
   record(nth: number): number {
-    return (this.#keys[nth] as number) % RECORDS_MAX;
+    return this.#records[nth] as number;
   }
-}
-
-function indexOf(key: number): number {
-  return Math.floor(key / RECORDS_MAX);
 }
 
 /** The records of each blob; those that cannot be used are complained of and left out. A chunk the image does not use has none. */
@@ -119,11 +118,13 @@ export function tableFromRecords(
   const words = wordsOf(chunkTableIn(bootstrap));
   const placement = new PlacementCheck(blob);
   const table = new ChunkTable();
+  const chunk = newChunk();
   let end = 0;
   // By the records and not by the count that the bootstrap claims, which may be in the millions for a few of them.
   const absent = (upTo: number) => {
     const count = upTo - table.count;
-    if (count > 0) table.addAbsent(end, count);
+    if (count === 0) return;
+    table.addAbsent(end, count);
     // Every chunk takes at least a block, so this stays at or before where the next one really starts.
     end += count * BLOCK_SIZE;
   };
@@ -131,7 +132,7 @@ export function tableFromRecords(
     const index = records.index(nth);
     absent(index);
     const at = records.record(nth) * RECORD_WORDS;
-    const chunk = chunkAt(words, at);
+    readChunk(words, at, chunk);
     const complaint =
       placement.complaint(chunk) ??
       (chunk.uncompressedOffset < end ? 'leaves no room for the chunks before it' : undefined) ??
@@ -146,19 +147,21 @@ export function tableFromRecords(
   return table;
 }
 
-/** What the record whose words start at `at` says of where a chunk is. */
-function chunkAt(words: Uint32Array, at: number): Chunk {
-  const flags = words[at + WORD.flags] as number;
-  return {
-    compressedOffset: u53At(words, at + WORD.compressedOffset),
-    compressedSize: words[at + WORD.compressedSize] as number,
-    uncompressedOffset: u53At(words, at + WORD.uncompressedOffset),
-    uncompressedSize: words[at + WORD.uncompressedSize] as number,
-    compressed: (flags & CHUNK_FLAGS.compressed) !== 0,
-    crc32: (flags & CHUNK_FLAGS.hasCrc32) !== 0 ? (words[at + WORD.crc32] as number) : 0,
-  };
+/** Of tens of thousands, one after the other in the same object. */
+type FilledChunk = { -readonly [Name in keyof Chunk]: Chunk[Name] };
+
+function newChunk(): FilledChunk {
+  const places = { compressedOffset: 0, compressedSize: 0, uncompressedOffset: 0, uncompressedSize: 0 };
+  return { ...places, compressed: false, crc32: 0 };
 }
 
-function u53At(words: Uint32Array, at: number): number {
-  return (words[at] as number) + (words[at + 1] as number) * 2 ** 32;
+/** Fills in what the record whose words start at `at` says of where a chunk is. */
+function readChunk(words: Uint32Array, at: number, chunk: FilledChunk): void {
+  const flags = words[at + WORD.flags] as number;
+  chunk.compressedOffset = u53At(words, at + WORD.compressedOffset);
+  chunk.compressedSize = words[at + WORD.compressedSize] as number;
+  chunk.uncompressedOffset = u53At(words, at + WORD.uncompressedOffset);
+  chunk.uncompressedSize = words[at + WORD.uncompressedSize] as number;
+  chunk.compressed = (flags & CHUNK_FLAGS.compressed) !== 0;
+  chunk.crc32 = (flags & CHUNK_FLAGS.hasCrc32) !== 0 ? (words[at + WORD.crc32] as number) : 0;
 }

@@ -41,6 +41,12 @@ interface AbsentRun {
   readonly rows: number;
 }
 
+/**
+ * Where chunk `index` lies on the device, how many bytes it has there, and its digest: in the words of `page` from `digestAt`
+ * on, which are neither kept nor written to.
+ */
+export type VisitContent = (index: number, offset: number, size: number, page: Uint32Array, digestAt: number) => void;
+
 /** What a row has, in 32-bit words. */
 const DIGEST = 0;
 const COMPRESSED_OFFSET_LOW = 8;
@@ -80,26 +86,25 @@ export class ChunkTable {
   /** Appends a chunk and returns its index; an offset that is not on a block, which only a broken image has, is rounded down. The digest is copied; `batch` only where the chunk shares a unit. */
   add(chunk: Chunk, digest: Uint8Array, batch?: BatchSlice): number {
     assert(digest.length === CHUNK_DIGEST_SIZE, 'a chunk digest has 32 bytes');
-    const { buffer, byteOffset } = this.#table.roomFor(this.#rows);
-    const start = byteOffset + (this.#table.startOf(this.#rows) + DIGEST) * 4;
-    new Uint8Array(buffer, start, CHUNK_DIGEST_SIZE).set(digest);
+    const page = this.#table.roomFor(this.#rows);
+    const start = this.#table.startOf(this.#rows);
+    new Uint8Array(page.buffer, page.byteOffset + (start + DIGEST) * 4, CHUNK_DIGEST_SIZE).set(digest);
     if (batch) this.#batches.set(this.#count, batch);
-    return this.#append(chunk);
+    return this.#append(chunk, page, start);
   }
 
   /** As `add`, with the digest out of `words`, where it starts at `at`: of tens of thousands, none takes an object. */
   addWithDigestAt(chunk: Chunk, words: Uint32Array, at: number): number {
     const page = this.#table.roomFor(this.#rows);
-    const digest = this.#table.startOf(this.#rows) + DIGEST;
-    for (let i = 0; i < DIGEST_WORDS; i++) page[digest + i] = words[at + i] as number;
-    return this.#append(chunk);
+    const start = this.#table.startOf(this.#rows);
+    for (let i = 0; i < DIGEST_WORDS; i++) page[start + DIGEST + i] = words[at + i] as number;
+    return this.#append(chunk, page, start);
   }
 
-  #append(chunk: Chunk): number {
+  /** `page` has room for its row at `start`. */
+  #append(chunk: Chunk, page: Uint32Array, start: number): number {
     const index = this.#count;
     assert(index < CHUNKS_PER_BLOB_MAX, 'a blob holds fewer than 2^24 chunks');
-    const page = this.#table.roomFor(this.#rows);
-    const start = this.#table.startOf(this.#rows);
     page[start + UNCOMPRESSED_BLOCK] = chunk.uncompressedOffset / BLOCK_SIZE;
     page[start + UNCOMPRESSED_SIZE] = chunk.uncompressedSize;
     store(page, start, chunk);
@@ -158,19 +163,23 @@ export class ChunkTable {
     return row === undefined ? NO_DIGEST : this.#table.bytes(row, DIGEST, CHUNK_DIGEST_SIZE);
   }
 
-  /** Copies the chunk's digest to `words`, from `at` on; false where it is not present or has none: it cannot be verified. */
-  copyDigest(index: number, words: Uint32Array, at: number): boolean {
+  /** False where the chunk is not present or has no digest: it cannot be verified. */
+  hasDigest(index: number): boolean {
     const row = this.#row(index);
-    if (row === undefined) return false;
-    const page = this.#table.pageOf(row);
-    const digest = this.#table.startOf(row) + DIGEST;
-    let any = 0;
-    for (let i = 0; i < DIGEST_WORDS; i++) {
-      const word = page[digest + i] as number;
-      words[at + i] = word;
-      any |= word;
+    return row !== undefined && hasDigest(this.#table.pageOf(row), this.#table.startOf(row));
+  }
+
+  /** Visits the chunks that have a digest, ascending. Of tens of thousands, none takes an object. */
+  forEachVerifiable(visit: VisitContent): void {
+    let run = 0;
+    for (let index = 0, row = 0; row < this.#rows; index++, row++) {
+      for (let next = this.#absent[run]; next?.first === index; next = this.#absent[++run]) index += next.count;
+      const page = this.#table.pageOf(row);
+      const start = this.#table.startOf(row);
+      if (!hasDigest(page, start)) continue;
+      const offset = (page[start + UNCOMPRESSED_BLOCK] as number) * BLOCK_SIZE;
+      visit(index, offset, page[start + UNCOMPRESSED_SIZE] as number, page, start + DIGEST);
     }
-    return any !== 0;
   }
 
   /** Fills in where a chunk was stored, for writers that learn it after `add`. */
@@ -217,6 +226,11 @@ export class ChunkTable {
     this.#runsBefore = firstAbove(runs.length, (i) => (runs[i] as AbsentRun).first > index);
     return runs[this.#runsBefore - 1];
   }
+}
+
+function hasDigest(page: Uint32Array, start: number): boolean {
+  for (let i = start + DIGEST; i < start + DIGEST + DIGEST_WORDS; i++) if (page[i] !== 0) return true;
+  return false;
 }
 
 /** Writes where a chunk was stored into its row, which starts at `start` in `page`. */

@@ -5,7 +5,6 @@ import { openDevices } from '../backend/devices.ts';
 import { short } from '../base/bytes.ts';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
-import { isVerifiable } from '../cache/claims.ts';
 import { Bootstrap } from '../image/bootstrap-reader.ts';
 import { checkBootstrap, type Finding } from '../image/check.ts';
 import { type BlobRecords, recordsByBlob } from '../image/chunk-records.ts';
@@ -82,7 +81,7 @@ async function checkData(
 ): Promise<number> {
   const devices = await openDevices(bootstrap, readerOf, options.signal);
   const wanted = devices.map(({ chunks }) =>
-    [...Array(chunks.count).keys()].filter((index) => isVerifiable(chunks, index)),
+    [...Array(chunks.count).keys()].filter((index) => chunks.hasDigest(index)),
   );
   const total = wanted.reduce((sum, indices) => sum + indices.length, 0);
   let done = 0;
