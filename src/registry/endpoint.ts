@@ -13,6 +13,7 @@ import {
 import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
 import { DRAGONFLY_REGISTRY_HEADER, Dragonfly, dragonflyHeaders } from './dragonfly.ts';
+import { EarlyConnections } from './early-connections.ts';
 import type { Exchange, HttpRequest, HttpResponse } from './exchange.ts';
 import type { Capability, HostConfig } from './hosts-file.ts';
 import { Agent, ProxyAgent } from './http-client.ts';
@@ -46,11 +47,17 @@ interface Way {
   readonly limit: RateLimit;
 }
 
+/** One for the manifest and then the bootstrap, beside which the config is asked for, and what refers to the image. */
+const EARLY_CONNECTIONS = 3;
+
 export class Endpoint implements AsyncDisposable {
   readonly url: URL;
   readonly isMirror: boolean;
   readonly authenticator: Authenticator;
   readonly #options: EndpointOptions;
+  readonly #tls: TlsOptions;
+  /** To itself, where no proxy is in between. */
+  #early: EarlyConnections | undefined;
   readonly #pools = new Map<string, Dispatcher>();
   readonly #lanes: RangeLane[] = [];
   /** The way to each origin. */
@@ -64,6 +71,7 @@ export class Endpoint implements AsyncDisposable {
 
   private constructor(options: EndpointOptions, tls: TlsOptions) {
     this.#options = options;
+    this.#tls = tls;
     this.url = options.url;
     this.isMirror = options.isMirror;
     const { host, url, credentials, secrets, config } = options;
@@ -73,7 +81,7 @@ export class Endpoint implements AsyncDisposable {
     const isDragonfly = own !== undefined && DRAGONFLY_REGISTRY_HEADER in own;
     const send: Exchange = (request) => {
       request.onSent?.();
-      const way = this.#way(request.url, tls);
+      const way = this.#way(request.url);
       // What is configured for this host, secrets may be among it, is for this host.
       if (!way.isOwn || !own) return way.limit.send(request, way.network);
       const told = isDragonfly && request.urgency ? dragonflyHeaders(request.urgency) : {};
@@ -149,12 +157,23 @@ export class Endpoint implements AsyncDisposable {
     return this.authenticator.exchange(request);
   }
 
-  #way(url: URL, tls: TlsOptions): Way {
+  /**
+   * Makes the connections that reading an image needs at once, when it was asked nothing yet: the manifest comes over the first of
+   * them, and what is asked for then need not wait for the others.
+   */
+  connectAhead(): void {
+    if (this.#ways.has(this.url.origin)) return;
+    this.#way(this.url);
+    this.#early?.make(EARLY_CONNECTIONS);
+    this.#lanes[0]?.connectAhead();
+  }
+
+  #way(url: URL): Way {
     const { origin } = url;
     const known = this.#ways.get(origin);
     if (known) return known;
     const isOwn = origin === this.url.origin;
-    const direct = this.#direct(url, isOwn ? tls : { ...tls, cert: [], key: [] });
+    const direct = this.#direct(url, isOwn ? this.#tls : { ...this.#tls, cert: [], key: [] });
     const network = (isOwn && this.#dragonfly?.before(direct)) || direct;
     const way = { isOwn, network: this.#say ? tracing(network, this.#say) : network, limit: rateLimitOf(url) };
     this.#ways.set(origin, way);
@@ -174,17 +193,19 @@ export class Endpoint implements AsyncDisposable {
     const key = `${proxy?.href ?? ''} ${isOwn} ${url.protocol}`;
     const known = this.#pools.get(key);
     if (known) return known;
-    const { connectTimeoutMs, ...connect } = tls;
+    const { connectTimeoutMs, ...rest } = tls;
+    const connect = { ...rest, timeout: connectTimeoutMs, allowH2: false };
+    if (isOwn && !proxy) this.#early = new EarlyConnections(url, connect);
     // Not HTTP/2: docs/decisions/0006-http-1.1.md.
     const common = { connections: REGISTRY_CONNECTIONS_MAX, keepAliveTimeout: 30_000, allowH2: false };
     const pool = proxy
       ? new ProxyAgent({
           ...common,
-          ...{ uri: proxy.href, requestTls: { ...connect, timeout: connectTimeoutMs } },
+          ...{ uri: proxy.href, requestTls: connect },
           // Plain requests are asked of the proxy itself, which may keep what it fetched.
           proxyTunnel: url.protocol === 'https:',
         })
-      : new Agent({ ...common, connect: { ...connect, timeout: connectTimeoutMs } });
+      : new Agent({ ...common, connect: this.#early && isOwn ? this.#early.connect : connect });
     this.#pools.set(key, pool);
     return pool;
   }
@@ -192,6 +213,7 @@ export class Endpoint implements AsyncDisposable {
   /** Ends idle connections at once and running requests with an error. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const lane of this.#lanes) lane.destroy();
+    this.#early?.[Symbol.dispose]();
     await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
     await this.#dragonfly?.[Symbol.asyncDispose]();
   }

@@ -66,7 +66,7 @@ export class RangeConnection {
   }
 
   #listen(socket: Socket): void {
-    this.#socket = socket;
+    this.#socket = socket.unref();
     socket.setTimeout(this.#idleMs);
     socket.on('timeout', () => this.#onTimeout());
     socket.on('error', (error) => this.#lose(error));

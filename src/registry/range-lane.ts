@@ -60,6 +60,15 @@ export class RangeLane {
     }
   }
 
+  /** Opens a connection for a request that is known to follow, which finds out by itself where that fails. */
+  connectAhead(): void {
+    if (this.#closed || this.#all.size + this.#opening > 0) return;
+    this.#open().then(
+      (early) => this.#release(early),
+      () => {},
+    );
+  }
+
   #pickFree(): RangeConnection | undefined {
     for (;;) {
       const free = this.#free.pop();

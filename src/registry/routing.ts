@@ -128,6 +128,13 @@ export class Routing implements AsyncDisposable {
     throw new NaiadError('BUG', 'no endpoint answered, and none failed');
   }
 
+  /** Makes the connections that reading an image needs to whoever is asked first. */
+  connectAhead(): void {
+    const all = this.#able.resolve;
+    const [first] = all;
+    if (first) orderOf(all, first, { capability: 'resolve' })[0]?.connectAhead();
+  }
+
   #note(response: HttpResponse, endpoint: Endpoint): HttpResponse {
     this.#answered.set(response, endpoint);
     return response;

@@ -95,6 +95,14 @@ export class Registry implements AsyncDisposable {
     return this.#routing;
   }
 
+  /** Makes the connections that reading an image needs, before they are needed. What fails is told to whoever asks next. */
+  connectAhead(): void {
+    this.#route().then(
+      (routing) => routing.connectAhead(),
+      () => {},
+    );
+  }
+
   /** Who answers for this registry, in the order they are asked. @throws NaiadError CONFIG_INVALID */
   async endpoints(): Promise<readonly { readonly url: URL; readonly isMirror: boolean }[]> {
     return (await this.#route()).endpoints;

@@ -107,6 +107,7 @@ async function openFromSource(
 ): Promise<ConvertedImage> {
   const { signal, platform } = options;
   const lineFree = once(() => options.onLineFree?.(source, manifest));
+  if (options.onLineFree) source.connectAhead?.();
   const { root, raw, manifest } = await resolveImage(source, { platform, converted: 'prefer', signal });
   options.onResolved?.(source, raw.digest);
   const layer = bootstrapLayer(manifest);

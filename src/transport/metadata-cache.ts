@@ -59,6 +59,8 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
     rootManifest: (signal) => manifestOf(rootDigest, () => source.rootManifest(signal)),
     manifest: (descriptor, signal) => manifestOf(descriptor.digest, () => source.manifest(descriptor, signal)),
     blobReader: (descriptor) => source.blobReader(descriptor),
+    // What is kept needs none.
+    ...(source.connectAhead && !keptFirst && { connectAhead: source.connectAhead.bind(source) }),
     ...(source.referrers && { referrers: source.referrers.bind(source) }),
     async openBlob(descriptor, signal) {
       const path = join(directory, digestHex(descriptor.digest));

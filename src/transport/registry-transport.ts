@@ -58,6 +58,10 @@ export class RegistrySource implements ImageSource {
     return registryReader(this.#registry, { repository: this.#reference.repository, digest, size });
   }
 
+  connectAhead(): void {
+    this.#registry.connectAhead();
+  }
+
   get home(): { readonly host: string; readonly repository: string } {
     const { host, repository } = this.#reference;
     return { host, repository };

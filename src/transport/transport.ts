@@ -26,6 +26,8 @@ export interface ImageSource extends AsyncDisposable {
   blobReader(descriptor: Pick<Descriptor, 'digest'> & Partial<Descriptor>): BlobReader;
   /** Manifests that have the given one as their subject; left out where a place does not know. */
   referrers?(digest: string, signal?: AbortSignal): Promise<readonly Descriptor[]>;
+  /** Makes connections before they are needed; left out where there are none. */
+  connectAhead?(): void;
   /** Where its blobs are, when that is a registry: another repository of it can take them over. */
   readonly home?: { readonly host: string; readonly repository: string };
   /** Left out where there is no server. */
