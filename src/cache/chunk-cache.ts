@@ -1,9 +1,7 @@
 // The cached bytes of one device: makes chunks present on demand, each once however many readers wait for it.
-// Order of every chunk: fetch, verify its digest, write, then set its bit. Nobody reads a byte whose bit is not set.
-import { readSync } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
+// Order of every chunk: fetch, verify its digest, write, then set its bit.
 import type { BlobReader, ByteRange } from '../backend/blob-reader.ts';
-import { chunkOf, unpackAside, verifyChunk } from '../backend/chunk-content.ts';
+import { chunkOf, unpackAside } from '../backend/chunk-content.ts';
 import type { Priority } from '../backend/fetch-counters.ts';
 import { chunksOfUnit, type FetchUnit, unitsOf } from '../backend/fetch-plan.ts';
 import { deadlineFailure, type FetchRequest, FetchScheduler, type FetchTarget } from '../backend/fetch-scheduler.ts';
@@ -11,15 +9,14 @@ import { short } from '../base/bytes.ts';
 import { abortReason, deferred, throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { giveBack, SLAB_SIZE_MAX, takeSlab } from '../base/slabs.ts';
-import { systemError } from '../base/system-error.ts';
-import { writeFully } from '../base/write-fully.ts';
 import { bitmapOffset } from '../format/cache/chunk-map.ts';
 import type { Device } from '../image/device.ts';
 import { type CacheCounters, newCacheCounters } from './cache-counters.ts';
-import { type BlobFiles, CACHE_HINT, currentBootId, type FilesOf, openCacheFiles } from './cache-files.ts';
+import { type BlobFiles, currentBootId, type FilesOf } from './cache-files.ts';
 import type { ChunkMapFile } from './chunk-map-file.ts';
 import { Quarantine } from './quarantine.ts';
 import type { Space } from './space.ts';
+import { StoredChunks } from './stored-chunks.ts';
 
 export interface EnsureOptions {
   /** Ends the waiting, not the load, which others may share. */
@@ -58,47 +55,39 @@ export class ChunkCache implements AsyncDisposable {
   readonly device: Device;
   readonly files: BlobFiles;
   readonly counters: CacheCounters;
-  readonly #data: FileHandle;
+  readonly #stored: StoredChunks;
   readonly #map: ChunkMapFile;
   readonly #loading = new Map<number, Promise<void>>();
-  readonly #space: Space | undefined;
   readonly #scheduler: FetchScheduler;
   readonly #target: FetchTarget;
   readonly #quarantine: Quarantine;
   readonly #closing = new AbortController();
 
-  private constructor(options: ChunkCacheOptions, opened: { files: BlobFiles; data: FileHandle; map: ChunkMapFile }) {
+  private constructor(options: ChunkCacheOptions, stored: StoredChunks) {
     this.device = options.device;
     this.counters = options.counters ?? newCacheCounters();
-    this.files = opened.files;
-    this.#space = options.space;
+    this.files = stored.opened.files;
     this.#scheduler = options.scheduler ?? new FetchScheduler();
     this.#quarantine = new Quarantine(options.clock);
     this.#target = {
       reader: options.reader,
       signal: this.#closing.signal,
-      publish: (unit, stored) => this.#publishUnit(unit, stored),
+      publish: (unit, bytes) => this.#publishUnit(unit, bytes),
       wanted: () => this.#missingUnits(),
     };
-    this.#data = opened.data;
-    this.#map = opened.map;
+    this.#stored = stored;
+    this.#map = stored.map;
   }
 
   /** Opens or creates the files of the device. The caller disposes of the cache. @throws NaiadError */
   static async open(options: ChunkCacheOptions): Promise<ChunkCache> {
-    const bootId = options.bootId ?? currentBootId();
-    const { device, filesOf, space } = options;
-    try {
-      return new ChunkCache(options, await openCacheFiles(device, filesOf, bootId));
-    } catch (error) {
-      if (!hasCode(error, 'NO_SPACE') || !(await space?.makeRoom(0))) throw error;
-      return new ChunkCache(options, await openCacheFiles(device, filesOf, bootId));
-    }
+    const { device, filesOf, space, bootId = currentBootId() } = options;
+    return new ChunkCache(options, await StoredChunks.open(device, { filesOf, bootId, space }));
   }
 
   /** Descriptor of the data file: bytes at device offsets, true where `isReady`. Closed by disposing. */
   get dataFd(): number {
-    return this.#data.fd;
+    return this.#stored.opened.data.fd;
   }
 
   /** Descriptor of the chunk map, for readers that map it: see `readyBitsOffset`. Closed by disposing. */
@@ -199,7 +188,6 @@ export class ChunkCache implements AsyncDisposable {
     const results = await Promise.allSettled(loads);
     signal.removeEventListener('abort', giveUp);
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
-    const isWrong = (error: unknown) => hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID');
     const other = failures.find((error) => !isWrong(error));
     if (other !== undefined) throw other;
     return missing.length - wanted.length + failures.length;
@@ -252,7 +240,7 @@ export class ChunkCache implements AsyncDisposable {
       this.#scheduler.request(this.#target, unit, asked, resolve);
       const error = await promise;
       if (error === undefined) right.push(...unit.chunks);
-      else if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) failure ??= error;
+      else if (!isWrong(error)) failure ??= error;
     }
     if (failure !== undefined) throw failure;
     return right;
@@ -260,29 +248,12 @@ export class ChunkCache implements AsyncDisposable {
 
   /** Copies bytes of the device that are ready. @throws NaiadError IO. */
   readReady(buffer: Uint8Array, deviceOffset: number): void {
-    let done = 0;
-    while (done < buffer.length) {
-      let count: number;
-      try {
-        count = readSync(this.#data.fd, buffer, done, buffer.length - done, deviceOffset + done);
-      } catch (error) {
-        throw systemError(error, `cache file ${this.files.data}`, CACHE_HINT);
-      }
-      if (count === 0) throw new NaiadError('CACHE_INVALID', `${this.files.data} ends at ${deviceOffset + done}`);
-      done += count;
-    }
+    this.#stored.read(buffer, deviceOffset);
   }
 
   /** Chunks and uncompressed bytes that are present. Walks the whole map. */
-  coverage(): { chunks: number; bytes: number; chunksTotal: number; bytesTotal: number } {
-    const { chunks: table } = this.device;
-    let [chunks, bytes] = [0, 0];
-    if (table.count > 0) this.#map.refresh(0, table.count - 1);
-    this.#map.forEach((index) => {
-      chunks++;
-      bytes += table.uncompressedSize(index);
-    });
-    return { chunks, bytes, chunksTotal: table.count, bytesTotal: table.uncompressedTotal };
+  coverage(): ReturnType<StoredChunks['coverage']> {
+    return this.#stored.coverage();
   }
 
   /** Ends what is loading, brings what is there to disk so that it is trusted after a reboot, and closes the files. */
@@ -290,13 +261,7 @@ export class ChunkCache implements AsyncDisposable {
     this.#closing.abort(new NaiadError('CANCELED', `the cache of blob ${short(this.device.blobId)} was closed`));
     this.#scheduler.cancel(this.#target, this.#closing.signal.reason);
     await Promise.allSettled(this.#loading.values());
-    try {
-      await this.#map.makeDurable(() => this.#data.datasync());
-      this.#map.touch();
-    } finally {
-      this.#map[Symbol.dispose]();
-      await this.#data.close();
-    }
+    await this.#stored[Symbol.asyncDispose]();
   }
 
   /** First and last chunk of a range. @throws NaiadError BLOB_INVALID where no chunk has bytes for all of it. */
@@ -357,8 +322,11 @@ export class ChunkCache implements AsyncDisposable {
     this.#map.refresh(first, last);
     const toFetch: number[] = [];
     for (const index of indices) {
-      if (this.#map.has(index) || (this.#map.isSuspect(index) && (await this.#reverify(index)))) done(index);
-      else toFetch.push(index);
+      if (this.#map.has(index)) done(index);
+      else if (this.#map.isSuspect(index) && (await this.#stored.reverify(index))) {
+        this.counters.reverifiedChunks++;
+        done(index);
+      } else toFetch.push(index);
     }
     const units = new Map<number, FetchUnit>();
     for (const unit of unitsOf(this.device.chunks, toFetch)) for (const index of unit.chunks) units.set(index, unit);
@@ -374,7 +342,7 @@ export class ChunkCache implements AsyncDisposable {
   }
 
   #fail(index: number, error: unknown, done: Done): void {
-    if (hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) {
+    if (isWrong(error)) {
       this.#quarantine.add(index, error);
       this.counters.quarantines++;
     }
@@ -404,62 +372,26 @@ export class ChunkCache implements AsyncDisposable {
       try {
         whole ??= await unpackAside(this.device, unit, stored, room);
         const chunk = chunkOf(this.device, index, whole);
-        await this.#publish(index, chunk);
+        await this.#stored.publish(index, chunk);
         this.#quarantine.release(index);
         this.counters.fetchedChunks++;
         this.counters.fetchedChunkBytes += chunk.length;
       } catch (error) {
-        if (!hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID')) throw error;
+        if (!isWrong(error)) throw error;
         this.counters.badChunks++;
         wrong ??= error;
       }
     }
     if (wrong) throw wrong;
   }
-
-  async #publish(index: number, chunk: Uint8Array): Promise<void> {
-    try {
-      await this.#write(index, chunk);
-    } catch (error) {
-      if (!hasCode(error, 'NO_SPACE') || !(await this.#space?.makeRoom(chunk.length))) throw error;
-      await this.#write(index, chunk);
-    }
-    this.#space?.wrote(chunk.length);
-  }
-
-  async #write(index: number, chunk: Uint8Array): Promise<void> {
-    try {
-      await writeFully(this.#data, chunk, this.device.chunks.uncompressedOffset(index));
-      this.#map.add(index); // Last: the bit promises that the bytes are there.
-    } catch (error) {
-      throw systemError(error, `cache file ${this.files.data}`, CACHE_HINT);
-    }
-  }
-
-  /** True when a chunk written before a reboot still has its digest. */
-  async #reverify(index: number): Promise<boolean> {
-    const { chunks: table } = this.device;
-    const chunk = new Uint8Array(table.uncompressedSize(index));
-    let done = 0;
-    while (done < chunk.length) {
-      const position = table.uncompressedOffset(index) + done;
-      const { bytesRead } = await this.#data.read(chunk, done, chunk.length - done, position);
-      if (bytesRead === 0) return false;
-      done += bytesRead;
-    }
-    try {
-      verifyChunk(this.device, index, chunk);
-    } catch (error) {
-      if (hasCode(error, 'CHUNK_DIGEST_MISMATCH')) return false;
-      throw error;
-    }
-    this.#map.add(index);
-    this.counters.reverifiedChunks++;
-    return true;
-  }
 }
 
 type Done = (index: number, error?: unknown) => void;
+
+/** True when a chunk came, and is not the one that was asked for. */
+function isWrong(error: unknown): error is NaiadError {
+  return hasCode(error, 'CHUNK_DIGEST_MISMATCH', 'CHUNK_INVALID');
+}
 
 /** Waits for all, so that a failure of one chunk does not leave the others unwatched; throws the first failure. */
 async function waitForAll(
