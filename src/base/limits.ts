@@ -92,6 +92,8 @@ export const BLOBS_IN_FLIGHT_MAX = 4;
 export const TAGS_MAX = 100_000;
 /** Connections to one host. */
 export const REGISTRY_CONNECTIONS_MAX = 16;
+/** Hosts that a registry sends us on to and connections are kept to: its storage has few, whoever wants to fill memory many. */
+export const REGISTRY_ORIGINS_MAX = 64;
 export const REGISTRY_ATTEMPTS_MAX = 5;
 /** First pause before another attempt; it doubles each time. */
 export const RETRY_DELAY_MS = 250;

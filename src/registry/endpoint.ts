@@ -9,6 +9,7 @@ import {
   MIRROR_REST_MS,
   REGISTRY_CONNECT_TIMEOUT_MS,
   REGISTRY_CONNECTIONS_MAX,
+  REGISTRY_ORIGINS_MAX,
 } from '../base/limits.ts';
 import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
@@ -45,6 +46,8 @@ interface Way {
   readonly isOwn: boolean;
   readonly network: Exchange;
   readonly limit: RateLimit;
+  /** For ranges; none through a proxy. */
+  readonly lane: RangeLane | undefined;
 }
 
 /** One for the manifest and then the bootstrap, beside which the config is asked for, and what refers to the image. */
@@ -59,8 +62,7 @@ export class Endpoint implements AsyncDisposable {
   /** To itself, where no proxy is in between. */
   #early: EarlyConnections | undefined;
   readonly #pools = new Map<string, Dispatcher>();
-  readonly #lanes: RangeLane[] = [];
-  /** The way to each origin. */
+  /** The way to each origin; the one used last is the last one. */
   readonly #ways = new Map<string, Way>();
   readonly #dragonfly: Dragonfly | undefined;
   readonly #say = traceTo();
@@ -163,29 +165,38 @@ export class Endpoint implements AsyncDisposable {
    */
   connectAhead(): void {
     if (this.#ways.has(this.url.origin)) return;
-    this.#way(this.url);
+    const { lane } = this.#way(this.url);
     this.#early?.make(EARLY_CONNECTIONS);
-    this.#lanes[0]?.connectAhead();
+    lane?.connectAhead();
   }
 
   #way(url: URL): Way {
     const { origin } = url;
     const known = this.#ways.get(origin);
-    if (known) return known;
-    const isOwn = origin === this.url.origin;
-    const direct = this.#direct(url, isOwn ? this.#tls : { ...this.#tls, cert: [], key: [] });
-    const network = (isOwn && this.#dragonfly?.before(direct)) || direct;
-    const way = { isOwn, network: this.#say ? tracing(network, this.#say) : network, limit: rateLimitOf(url) };
+    if (known) this.#ways.delete(origin);
+    else this.#forgetOldest();
+    const way = known ?? this.#newWay(url);
     this.#ways.set(origin, way);
     return way;
   }
 
-  #direct(url: URL, tls: TlsOptions): Exchange {
+  #forgetOldest(): void {
+    const [oldest] = this.#ways;
+    if (!oldest || this.#ways.size < REGISTRY_ORIGINS_MAX) return;
+    const [origin, { lane }] = oldest;
+    this.#ways.delete(origin);
+    lane?.destroy();
+  }
+
+  #newWay(url: URL): Way {
+    const isOwn = url.origin === this.url.origin;
     const proxy = proxyFor(url);
+    const tls = isOwn ? this.#tls : { ...this.#tls, cert: [], key: [] };
     const { connectTimeoutMs, ...connect } = tls;
     const lane = proxy ? undefined : new RangeLane(new URL(url.origin), { ...connect, timeout: connectTimeoutMs });
-    if (lane) this.#lanes.push(lane);
-    return throughNetwork(this.#pool(url, tls, proxy), { lane });
+    const direct = throughNetwork(this.#pool(url, tls, proxy), { lane });
+    const network = (isOwn && this.#dragonfly?.before(direct)) || direct;
+    return { isOwn, network: this.#say ? tracing(network, this.#say) : network, limit: rateLimitOf(url), lane };
   }
 
   #pool(url: URL, tls: TlsOptions, proxy: URL | undefined): Dispatcher {
@@ -212,7 +223,7 @@ export class Endpoint implements AsyncDisposable {
 
   /** Ends idle connections at once and running requests with an error. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const lane of this.#lanes) lane.destroy();
+    for (const { lane } of this.#ways.values()) lane?.destroy();
     this.#early?.[Symbol.dispose]();
     await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
     await this.#dragonfly?.[Symbol.asyncDispose]();

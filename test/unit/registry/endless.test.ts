@@ -1,7 +1,10 @@
 // Answers that do not end, or hardly begin: one clear error, in bounded time and memory.
 import assert from 'node:assert/strict';
-import type { ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
+import { REGISTRY_ORIGINS_MAX } from '../../../src/base/limits.ts';
 import { MiB } from '../../../src/base/units.ts';
 import { sha256Digest } from '../../../src/format/oci/digest.ts';
 import { hasBlob, openBlob } from '../../../src/registry/blobs.ts';
@@ -13,6 +16,7 @@ import type { Registry, RegistryOptions } from '../../../src/registry/transport.
 import { uploadBlob } from '../../../src/registry/upload.ts';
 import { type Asked, startDouble } from '../../support/http-double.ts';
 import { hastyRegistry, someone } from '../../support/registry-client.ts';
+import { until } from '../../support/until.ts';
 
 const DIGEST = `sha256:${'0'.repeat(64)}`;
 const BLOB = { digest: DIGEST, size: 3 * MiB };
@@ -226,5 +230,35 @@ test('endless: what a token says of its time is not measured by our clock', asyn
     await using registry = open(double.host);
     for (let count = 0; count < 3; count++) await hasBlob(registry, { repository: 'a', digest: DIGEST });
     assert.equal(tokens, 1);
+  }
+});
+
+test('endless: hosts that blobs are said to be at', async () => {
+  const sockets = new Set<Socket>();
+  // It closes none by itself.
+  const server = createServer({ keepAliveTimeout: 600_000 }, ({ url, headers, socket }, response) => {
+    const [, first, last] = /(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
+    if (headers.host?.startsWith('127.0.0.1:')) {
+      response.writeHead(307, { location: `http://127.0.1.${last}:${socket.localPort}${url}` }).end();
+    } else {
+      const range = `bytes ${first}-${last}/${BLOB.size}`;
+      response.writeHead(206, { 'content-range': range }).end(Buffer.alloc(Number(last) - Number(first) + 1));
+    }
+  });
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.listen(0, '0.0.0.0');
+  await once(server, 'listening');
+  try {
+    await using registry = open(`127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const count = REGISTRY_ORIGINS_MAX + 20;
+    for (let last = 1; last <= count; last++) await reader(registry).readAt({ offset: 0, size: last + 1 });
+    assert.equal(registry.stats.requests, 2 * count);
+    await until('connections to the oldest are closed', () => sockets.size <= REGISTRY_ORIGINS_MAX, { withinSec: 20 });
+  } finally {
+    server.close();
+    server.closeAllConnections();
   }
 });
