@@ -1,4 +1,4 @@
-// What Node leaves to its callers when it starts programs.
+// What Node leaves to its callers when it starts and ends programs.
 import type { ChildProcess } from 'node:child_process';
 
 /**
@@ -7,4 +7,13 @@ import type { ChildProcess } from 'node:child_process';
  */
 export function signalChild(child: ChildProcess, signal: NodeJS.Signals): void {
   if (child.pid !== undefined) child.kill(signal);
+}
+
+/** Sends `signal` to a process, which may have ended meanwhile. @throws the system's error, EPERM */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }

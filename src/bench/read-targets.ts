@@ -56,8 +56,9 @@ export async function floorTarget(tree: string, place: TargetPlace): Promise<Rea
   const root = join(place.dir, 'floor');
   mkdirSync(root);
   await compileFloor(program, place.signal);
-  const child = spawn(program, [tree, root], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(program, [tree, root], { stdio: 'ignore' });
   const exited = once(child, 'exit');
+  exited.catch(() => undefined); // One that cannot be started has no pid.
   await untilMounted(root, child);
   return {
     name: 'floor',
@@ -88,7 +89,7 @@ async function compileFloor(program: string, signal: AbortSignal): Promise<void>
 async function untilMounted(root: string, child: ChildProcess): Promise<void> {
   const { dev } = lstatSync(join(root, '..'));
   for (const end = Date.now() + FLOOR_WAIT_MS; Date.now() < end; await sleep(10)) {
-    if (child.exitCode !== null) break;
+    if (child.exitCode !== null || child.pid === undefined) break;
     if (lstatSync(root).dev !== dev) return;
   }
   signalChild(child, 'SIGKILL');

@@ -3,6 +3,7 @@
 import { closeSync, fstatSync, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { signalProcess } from '../base/child-process.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { KEEPER_STATE_SIZE, type KeeperJournalHeader } from '../format/keeper/records.ts';
 import { closeDescriptors, duplicateOver, memoryFile } from '../native/descriptors.ts';
@@ -261,7 +262,7 @@ export class Keeper implements AsyncDisposable {
     const { channel, pid } = this.#attached;
     await channel.call('stop').catch((error) => {
       // It may be gone already. One that was stopped finds the call when it goes on.
-      if (hasCode(error, 'KEEPER_HUNG')) signal(pid, 'SIGCONT');
+      if (hasCode(error, 'KEEPER_HUNG')) signalProcess(pid, 'SIGCONT');
     });
     detach(this.#attached);
   }
@@ -373,7 +374,7 @@ export class Keeper implements AsyncDisposable {
     const hangs = await Promise.race([attached.gone, sleep(DYING_MS, 'hangs' as const, { ref: false })]);
     if (!hangs) return;
     warn(new NaiadError('KEEPER_HUNG', `the keeper (process ${attached.pid}) does not answer and is killed`));
-    signal(attached.pid, 'SIGKILL'); // It has its end of our connection still, so it is this process.
+    signalProcess(attached.pid, 'SIGKILL'); // It has its end of our connection still, so it is this process.
     await attached.gone;
   }
 
@@ -439,14 +440,6 @@ const EIO = 5;
 /** True when it is up to another keeper to go on. */
 function isAway(error: unknown): boolean {
   return hasCode(error, 'KEEPER_LOST') || hasCode(error, 'KEEPER_HUNG');
-}
-
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
 }
 
 function warn(error: unknown): void {

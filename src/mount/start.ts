@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { signalProcess } from '../base/child-process.ts';
 import { throwIfAborted } from '../base/concurrency.ts';
 import { hasCode, NaiadError } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity } from '../base/process-identity.ts';
@@ -197,7 +198,7 @@ export async function stopDaemon(): Promise<boolean> {
     const owner = status?.process ?? readOwner(lock);
     if (!owner || !isAlive(owner)) return stopped;
     const asked = await callDaemon(socket, { ...DAEMON_STATUS, method: 'POST', path: '/v1/daemon/stop' });
-    if (asked === undefined && isAlive(owner)) process.kill(owner.pid, 'SIGTERM'); // Just starting, or ending.
+    if (asked === undefined && isAlive(owner)) signalProcess(owner.pid, 'SIGTERM'); // Just starting, or ending.
     if (await ends(owner)) continue;
     throw new NaiadError('IO', `process ${owner.pid}, the daemon of ${state}, does not end`, {
       hint: `${log} may say why; kill -9 ${owner.pid} ends it, naiad umount --all cleans up.`,

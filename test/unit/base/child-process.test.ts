@@ -27,3 +27,11 @@ test('a program that runs is signalled', async () => {
   signalChild(child, 'SIGKILL');
   assert.deepEqual(await once(child, 'exit'), [null, 'SIGKILL']);
 });
+
+test('a process that has ended is signalled without a word', async () => {
+  const { signalProcess } = await import('../../../src/base/child-process.ts');
+  const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
+  const { pid } = child;
+  await once(child, 'exit');
+  signalProcess(pid as number, 'SIGCONT'); // Harmless, should its number be another's by now.
+});

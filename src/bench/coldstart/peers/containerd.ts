@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { signalChild } from '../../../base/child-process.ts';
+import { signalChild, signalProcess } from '../../../base/child-process.ts';
 import { NaiadError } from '../../../base/errors.ts';
 import { runCommand } from '../../command.ts';
 import { observed, type RunningContainer } from '../container.ts';
@@ -50,7 +50,10 @@ export async function beginStargz({ stage }: PeerTools, directory: string): Prom
   writeFileSync(config, `[[resolver.host."${host}".mirrors]]\nhost = "${host}"\ninsecure = true\n`);
   const args = ['--address', socket, '--root', join(directory, 'stargz'), '--config', config, '--log-level', 'error'];
   const snapshotter = spawn('containerd-stargz-grpc', args, { env: marked(directory), stdio: 'ignore' });
-  await untilThere(socket, snapshotter, 'containerd-stargz-grpc');
+  await untilThere(socket, snapshotter, 'containerd-stargz-grpc').catch((error) => {
+    signalChild(snapshotter, 'SIGKILL');
+    throw error;
+  });
   const plugin = ['[proxy_plugins]', '[proxy_plugins.stargz]', 'type = "snapshot"', `address = "${socket}"`];
   const containerd = await startContainerd(directory, stage.signal, plugin);
   return beginWith(containerd, stage, directory, {
@@ -96,7 +99,6 @@ async function startContainerd(
   writeFileSync(config, `${lines.join('\n')}\n`);
   const env = marked(directory);
   const daemon = spawn('containerd', ['--config', config], { env, stdio: 'ignore', detached: true });
-  await untilThere(socket, daemon, 'containerd');
   const address = ['--address', socket, '--namespace', 'bench'];
   const containerd: Containerd = {
     ...{ state, address },
@@ -105,15 +107,21 @@ async function startContainerd(
     async stop() {
       signalChild(daemon, 'SIGTERM');
       for (const end = Date.now() + END_WAIT_MS; Date.now() < end && daemon.exitCode === null; ) await sleep(20);
-      for (const pid of processesWith(MARK, directory)) process.kill(pid, 'SIGTERM');
+      for (const pid of processesWith(MARK, directory)) signalProcess(pid, 'SIGTERM');
       for (const end = Date.now() + END_WAIT_MS; Date.now() < end; await sleep(20)) {
         if (processesWith(MARK, directory).length === 0) return;
       }
-      for (const pid of processesWith(MARK, directory)) process.kill(pid, 'SIGKILL');
+      for (const pid of processesWith(MARK, directory)) signalProcess(pid, 'SIGKILL');
     },
   };
-  await containerd.client('ctr', ['version'], signal);
-  return containerd;
+  try {
+    await untilThere(socket, daemon, 'containerd');
+    await containerd.client('ctr', ['version'], signal);
+    return containerd;
+  } catch (error) {
+    await containerd.stop();
+    throw error;
+  }
 }
 
 /** How a client of containerd brings an image. */
@@ -166,6 +174,7 @@ function marked(directory: string): NodeJS.ProcessEnv {
 }
 
 async function untilThere(socket: string, child: ChildProcess, name: string): Promise<void> {
+  child.on('error', () => undefined); // One that cannot be started has no pid.
   for (const end = Date.now() + START_WAIT_MS; !existsSync(socket); await sleep(20)) {
     if (child.exitCode !== null || child.pid === undefined || Date.now() > end) {
       throw new NaiadError('COMMAND_FAILED', `${name} does not start`);

@@ -75,6 +75,7 @@ function configOf(reference: string, cache: string): object {
 }
 
 async function untilMounted(mountpoint: string, parent: string, child: ReturnType<typeof spawn>): Promise<void> {
+  child.on('error', () => undefined); // One that cannot be started has no pid.
   for (const limit = Date.now() + MOUNT_WAIT_MS; !isMounted(mountpoint, parent); await sleep(1)) {
     if (child.exitCode !== null || child.pid === undefined || Date.now() > limit) {
       throw new NaiadError('COMMAND_FAILED', 'nydusd does not mount the converted image');

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { signalProcess } from '../../../base/child-process.ts';
 import { runCommand } from '../../command.ts';
 import { observed, type RunningContainer } from '../container.ts';
 import { nowMs } from '../link-proxy.ts';
@@ -52,7 +53,7 @@ export async function beginPodman({ stage }: PeerTools, directory: string): Prom
     async [Symbol.asyncDispose]() {
       const { signal } = new AbortController();
       await runCommand('podman', [...base, 'system', 'reset', '--force'], { signal, env, okay: [0, 1, 125] });
-      for (const pid of pids()) process.kill(pid, 'SIGKILL');
+      for (const pid of pids()) signalProcess(pid, 'SIGKILL');
       for (const path of [directory, run]) rmSync(path, { recursive: true, force: true });
     },
   };
