@@ -44,6 +44,7 @@ Napi::Object Register(Napi::Env env, Napi::Object exports) {
   exports.Set("sha256UpdateAsync", Napi::Function::New(env, naiad::Sha256UpdateAsync, "sha256UpdateAsync"));
   exports.Set("sha256Copy", Napi::Function::New(env, naiad::Sha256Copy, "sha256Copy"));
   exports.Set("sha256Digest", Napi::Function::New(env, naiad::Sha256Digest, "sha256Digest"));
+  exports.Set("zstdCompress", Napi::Function::New(env, naiad::ZstdCompress, "zstdCompress"));
   exports.Set("zstdDecompress", Napi::Function::New(env, naiad::ZstdDecompress, "zstdDecompress"));
   return exports;
 }

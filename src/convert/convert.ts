@@ -5,7 +5,6 @@ import { assert } from '../base/assert.ts';
 import { forEachBounded, Lanes, throwIfAborted } from '../base/concurrency.ts';
 import { NaiadError } from '../base/errors.ts';
 import { CHUNK_SIZE_DEFAULT, TREE_ENTRIES_MAX } from '../base/limits.ts';
-import { CompressPool } from '../codec/compress-pool.ts';
 import type { JsonObject } from '../format/oci/json-reader.ts';
 import type { RawManifest } from '../format/oci/manifest.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
@@ -18,6 +17,7 @@ import type { Skipped } from '../tar/xattrs.ts';
 import type { ImageTarget } from '../transport/transport.ts';
 import type { BuildCache } from './build-cache.ts';
 import type { BuildOptions } from './build-options.ts';
+import { CompressPool } from './compress-pool.ts';
 import type { LayerOptions } from './convert-layer.ts';
 import { watchHeap } from './engine.ts';
 import { blobDescriptor, describeImage, writeBootstrapLayer } from './image-parts.ts';
@@ -188,7 +188,7 @@ class Run {
     } catch (error) {
       await this.#giveUp(error);
     }
-    this.meter.ms.compress = pool.cpuMs;
+    this.meter.ms.compress = pool.cpuSeconds * 1000;
     return converted.map((layer) => {
       assert(layer, 'every layer was converted');
       return layer;

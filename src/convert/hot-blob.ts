@@ -13,7 +13,6 @@ import { systemError } from '../base/system-error.ts';
 import { alignUp } from '../base/units.ts';
 import { writeFully } from '../base/write-fully.ts';
 import { digestOf } from '../codec/codec.ts';
-import { CompressPool, type Slot } from '../codec/compress-pool.ts';
 import { BLOCK_SIZE } from '../format/erofs/records.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
 import { finishBlob } from '../image/blob-writer.ts';
@@ -21,6 +20,7 @@ import { ChunkTable } from '../image/chunk-table.ts';
 import type { Device } from '../image/device.ts';
 import type { HotPlan } from '../image/hot-blob.ts';
 import { writeBlob } from './blob-file.ts';
+import { CompressPool, type Slot } from './compress-pool.ts';
 import { poolOptions } from './options.ts';
 
 export interface HotBlobOptions {
@@ -167,7 +167,7 @@ class Gather {
   async #store(slot: Slot, members: readonly number[]): Promise<void> {
     const { pool, file, path } = this.#into;
     await pool.compress(slot);
-    const { bytes, storedSizes, crcs } = slot.memory;
+    const { bytes, storedSizes, crcs } = slot;
     const start = this.#end;
     for (const [i, index] of members.entries()) {
       const [storedSize, crc32] = [storedSizes[i] as number, crcs[i] as number];

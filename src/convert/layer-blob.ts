@@ -13,7 +13,6 @@ import { alignUp } from '../base/units.ts';
 import { isZeroPiece } from '../base/zeros.ts';
 import { ChunkIndex } from '../chunk/chunk-index.ts';
 import { digestOf } from '../codec/codec.ts';
-import type { CompressPool, Slot } from '../codec/compress-pool.ts';
 import { BLOCK_SIZE } from '../format/erofs/records.ts';
 import type { CompressorName, DigesterName } from '../format/rafs/algorithms.ts';
 import type { BlobInfo } from '../image/blob-info.ts';
@@ -22,6 +21,7 @@ import { ChunkTable } from '../image/chunk-table.ts';
 import { type ChunkRef, chunkRef } from '../image/tree.ts';
 import { createStreamHash } from '../native/stream-hash.ts';
 import { BlobFile } from './blob-file.ts';
+import type { CompressPool, Slot } from './compress-pool.ts';
 import type { Meter } from './meter.ts';
 
 export interface LayerBlobOptions {
@@ -235,7 +235,7 @@ export class LayerBlob implements AsyncDisposable {
 
   async #writeSlot(slot: Slot, first: number): Promise<void> {
     const { meter } = this.#options;
-    const { bytes, storedSizes, crcs, sizes } = slot.memory;
+    const { bytes, storedSizes, crcs, sizes } = slot;
     const start = this.#dataSize;
     for (let i = 0; i < slot.count; i++) {
       const compressedSize = storedSizes[i] as number;

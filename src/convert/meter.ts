@@ -1,6 +1,6 @@
 // Where the time of a conversion goes, as far as this code can see it itself.
 
-/** Milliseconds by step. `compress` is CPU time of all workers; the others are on the clock of the main thread. */
+/** Milliseconds by step. `compress` is CPU time of all threads that do it; the others are on the clock of the main thread. */
 export interface Times {
   /** Digests of chunks and their lookup. */
   digest: number;

@@ -6,8 +6,9 @@ import { CHUNK_SIZE_MAX, CHUNK_SIZE_MIN } from '../base/limits.ts';
 import { isPowerOfTwo, MiB } from '../base/units.ts';
 import { version } from '../base/version.ts';
 import { ZSTD_LEVEL_DEFAULT } from '../codec/codec.ts';
-import type { CompressPoolOptions } from '../codec/compress-pool.ts';
 import type { BuildOptions } from './build-options.ts';
+import type { CompressPoolOptions } from './compress-pool.ts';
+import { POOL_SIZE } from './usage.ts';
 
 /** @throws NaiadError USAGE */
 export function checkBuildOptions(options: BuildOptions): void {
@@ -32,13 +33,11 @@ export function checkLevel(level: number | undefined): void {
 }
 
 const JOBS_MAX = 16;
-/** More threads would each cost 10 MB and not be fed by one reading thread. */
-const WORKERS_MAX = 8;
 /** Memory for chunks on their way. Where it makes few slots, layers and threads wait for one another, in turn. */
 const SLOTS_SIZE = 32 * MiB;
 const SLOT_SIZE_MIN = 1 * MiB;
 
-/** Threads and memory for `options`: small chunks share slots, large ones have one each. */
+/** How much is compressed at once, and memory for it, for `options`: small chunks share slots, large ones have one each. */
 export function poolOptions(
   options: Pick<BuildOptions, 'compressor' | 'level' | 'chunkSize' | 'jobs' | 'workers'>,
 ): CompressPoolOptions {
@@ -46,7 +45,7 @@ export function poolOptions(
   // at 205 MB of tar a second, two at 188. From level 6 on compressing takes longer than all else.
   const cores = availableParallelism();
   const spare = (options.level ?? ZSTD_LEVEL_DEFAULT) < 6 ? Math.max(1, cores - 1) : cores;
-  const workers = options.workers ?? Math.min(spare, WORKERS_MAX);
+  const workers = options.workers ?? Math.min(spare, POOL_SIZE);
   const slotSize = Math.max(options.chunkSize, SLOT_SIZE_MIN);
   const ample = options.jobs + 2 * workers + 2;
   const slots = Math.min(ample, Math.floor(SLOTS_SIZE / slotSize));

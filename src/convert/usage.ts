@@ -14,9 +14,9 @@ export interface Usage {
 }
 
 /**
- * `compress`: chunks and their checksums, on the worker threads. `pool`: gunzip, sha256 of layers and blobs, reading
- * and writing files, on the threads of Node's pool. On the main thread `digest`: digests of chunks and their lookup, `main`:
- * all else. `engine`: garbage collection and compiling JavaScript, on the threads of V8.
+ * On the threads of Node's pool `compress`: compressing chunks, `pool`: gunzip, sha256 of layers and blobs, reading and writing
+ * files. On the main thread `digest`: digests of chunks and their lookup, `main`: all else. `engine`: garbage collection and
+ * compiling JavaScript, on the threads of V8.
  */
 export type Share = 'compress' | 'pool' | 'digest' | 'main' | 'engine';
 
@@ -30,7 +30,7 @@ function threadSeconds(thread = '/proc/thread-self'): number | undefined {
 }
 
 /** Threads of Node's pool: libuv's own number when nobody says otherwise. */
-const POOL_SIZE = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+export const POOL_SIZE = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 /** Reads asked for at once, and how often, to meet every thread of the pool; an idle one answers within a round or two. */
 const POOL_PROBES = 64;
 const POOL_ROUNDS_MAX = 20;
@@ -73,10 +73,10 @@ export async function measureUsage(): Promise<(meter: Meter) => Promise<Usage>> 
     const digest = Math.min(main, meter.ms.digest / 1000);
     const shares = {
       compress,
-      pool,
+      pool: pool - compress,
       digest,
       main: main - digest,
-      engine: Math.max(0, cpuSeconds - main - pool - compress),
+      engine: Math.max(0, cpuSeconds - main - pool),
     };
     return { cpuSeconds, shares, peakMemory };
   };

@@ -33,6 +33,7 @@ export interface Addon {
   fuseTouches(session: number): { readonly touches: Float64Array; readonly cut: boolean };
   fuseClone(fd: number): number;
   fuseResend(fd: number): number;
+  zstdCompress(bytes: Uint8Array, sizes: Uint32Array, storedSizes: Uint32Array, level: number): Promise<number>;
   zstdDecompress(room: Uint8Array, stored: Uint8Array): Promise<number>;
   sha256Start(): Sha256;
   sha256Update(hash: Sha256, bytes: Uint8Array): void;

@@ -94,7 +94,7 @@ function reportText(report: Report): string {
 
 /** What src/convert/usage.ts counts. */
 const SHARE_TEXTS: Readonly<Record<string, string>> = {
-  compress: 'compressing chunks, their checksums (worker threads)',
+  compress: 'compressing chunks (Node’s thread pool)',
   pool: 'gunzip, sha256, reading and writing files (Node’s thread pool)',
   digest: 'digests of chunks and their lookup (main thread)',
   main: 'tar, tree, bootstrap, all else (main thread)',

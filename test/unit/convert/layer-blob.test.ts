@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { CHUNK_REFS_PER_LAYER_MAX } from '../../../src/base/limits.ts';
 import { zeroPieces } from '../../../src/base/zeros.ts';
 import { decompress, digestOf } from '../../../src/codec/codec.ts';
-import { CompressPool, type CompressPoolOptions } from '../../../src/codec/compress-pool.ts';
+import { CompressPool, type CompressPoolOptions } from '../../../src/convert/compress-pool.ts';
 import { LayerBlob } from '../../../src/convert/layer-blob.ts';
 import { Meter } from '../../../src/convert/meter.ts';
 import type { CompressorName, DigesterName } from '../../../src/format/rafs/algorithms.ts';

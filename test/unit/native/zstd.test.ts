@@ -1,4 +1,4 @@
-// Decompression on a worker thread: what it gives, and what is none.
+// zstd on threads of Node's pool: what it gives, and what is none.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createCompressor } from '../../../src/codec/codec.ts';
@@ -30,3 +30,19 @@ test(
     assert.throws(() => zstdDecompress(new Float64Array(9) as unknown as Uint8Array, stored), TypeError);
   },
 );
+
+test('zstd: compresses no chunks that are not within their arrays', addon(), async () => {
+  const { zstdCompress } = loadAddon();
+  const [bytes, sizes, storedSizes] = [new Uint8Array(100), Uint32Array.of(60, 40), new Uint32Array(2)];
+  assert.ok((await zstdCompress(bytes, sizes, storedSizes, 3)) >= 0);
+  assert.ok(storedSizes.every((stored) => stored > 0 && stored < 40));
+  for (const [some, as, to] of [
+    [bytes, Uint32Array.of(60, 41), storedSizes],
+    [bytes, Uint32Array.of(0xffff_ffff, 101), storedSizes],
+    [bytes, sizes, storedSizes.subarray(1)],
+    [new Float64Array(100), sizes, storedSizes],
+    [bytes, bytes, storedSizes],
+  ]) {
+    assert.throws(() => zstdCompress(some as Uint8Array, as as Uint32Array, to as Uint32Array, 3), TypeError);
+  }
+});
