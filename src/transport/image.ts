@@ -117,15 +117,17 @@ async function openFromSource(
     });
   }
   const known = options.lenient ? undefined : options.bootstraps?.get(layer.digest)?.deref();
-  const [{ config }, bootstrapBytes] = await Promise.all([
-    readConfig(source, manifest, signal),
+  // In this order: what takes longer gets the connection that the manifest came over.
+  const [bootstrapBytes, { config }] = await Promise.all([
     known?.bytes ?? fromSomewhere(source, layer, signal, () => readBootstrapLayer(source, layer, { signal, lineFree })),
+    readConfig(source, manifest, signal),
   ]);
   lineFree();
   const blobs = new Map(manifest.layers.slice(0, -1).map((blob) => [digestHex(blob.digest), blob]));
   const manifests = root === raw ? raw.bytes.length : root.bytes.length + raw.bytes.length;
   const bootstrap = known ?? (options.lenient ? undefined : Bootstrap.parse(bootstrapBytes));
   if (bootstrap) options.bootstraps?.set(layer.digest, new WeakRef(bootstrap));
+  await source.kept?.();
   return withBootstrap(bootstrapBytes, bootstrap, {
     name: source.name,
     source,

@@ -1,17 +1,16 @@
 // Manifests, configs and bootstrap layers kept on disk by digest, so that an image that was mounted before is mounted again
 // without fetching the large ones, and a mount is taken over by the next daemon though its registry is down. What is kept was verified when it came, and is verified again before it is used.
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { NaiadError } from '../base/errors.ts';
 import { MANIFEST_SIZE_MAX } from '../base/limits.ts';
 import { MiB } from '../base/units.ts';
 import { digestHex, sha256Digest } from '../format/oci/digest.ts';
 import { type Descriptor, documentMediaType, type RawManifest } from '../format/oci/manifest.ts';
 import { isIndexMediaType } from '../format/oci/media-types.ts';
-import { createSpool } from '../store/spool.ts';
+import { createSpool, type Spool } from '../store/spool.ts';
 import type { ImageSource } from './transport.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
@@ -19,6 +18,8 @@ type Blob = Pick<Descriptor, 'digest' | 'size'>;
 export interface MetadataSource extends ImageSource {
   /** Bytes of blobs that were here already, and so not fetched. */
   readonly keptBytes: number;
+  /** Resolves once all that has come is kept, or cannot be. */
+  kept(): Promise<void>;
 }
 
 export interface MetadataOptions {
@@ -33,6 +34,13 @@ export interface MetadataOptions {
 export function withMetadataCache(source: ImageSource, options: MetadataOptions): MetadataSource {
   const { directory, rootDigest, keptFirst = false } = options;
   let keptBytes = 0;
+  // Whoever reads does not wait for the disk. Files get their names first; what is left behind is removed before the end.
+  const [naming, removing] = [new Beside(), new Beside()];
+  const end = (file: UnfinishedFile, isWhole: boolean) => {
+    const named = file.end(isWhole);
+    naming.run(named);
+    removing.run(named.finally(() => file[Symbol.asyncDispose]()));
+  };
   const manifestOf = async (digest: string | undefined, fetch: () => Promise<RawManifest>): Promise<RawManifest> => {
     const kept = async () => (digest === undefined ? undefined : await keptManifest(directory, digest));
     const first = keptFirst ? await kept() : undefined;
@@ -40,7 +48,7 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
     try {
       const fetched = await fetch();
       // An index leads to what is kept, and is not needed itself.
-      if (!isIndexMediaType(fetched.mediaType)) await keepManifest(directory, fetched);
+      if (!isIndexMediaType(fetched.mediaType)) naming.run(keepManifest(directory, fetched));
       return fetched;
     } catch (error) {
       const last = error instanceof NaiadError && error.kind === 'unavailable' ? await kept() : undefined;
@@ -52,6 +60,7 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
     get keptBytes() {
       return keptBytes;
     },
+    kept: () => naming.settled(),
     name: source.name,
     get traffic() {
       return source.traffic;
@@ -69,9 +78,19 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
         await touch(path);
         return createReadStream(path, { highWaterMark: 1 * MiB });
       }
-      return keep(await source.openBlob(descriptor, signal), directory, path);
+      const file = new UnfinishedFile(directory, path); // It is made while the blob is asked for.
+      try {
+        return keep(await source.openBlob(descriptor, signal), file, (isWhole) => end(file, isWhole));
+      } catch (error) {
+        end(file, false);
+        throw error;
+      }
     },
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await naming.settled();
+      await removing.settled();
+      await source[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -94,7 +113,9 @@ async function keptManifest(directory: string, digest: string): Promise<RawManif
 async function keepManifest(directory: string, { digest, bytes }: RawManifest): Promise<void> {
   const path = join(directory, digestHex(digest));
   if ((await stat(path).catch(() => undefined))?.size === bytes.length) return await touch(path);
-  for await (const _ of keep(Readable.from([bytes]), directory, path));
+  await using file = new UnfinishedFile(directory, path);
+  await file.write(bytes);
+  await file.end(true);
 }
 
 /** What was used lately is removed last. */
@@ -118,36 +139,85 @@ async function isIntact(path: string, { digest, size }: Blob): Promise<boolean> 
   return false;
 }
 
-/**
- * Passes `bytes` on and keeps them under `path` once they have all come; the source errors before the end when they are
- * wrong. That they cannot be kept (no room, no permission) is no failure: they are fetched again the next time.
- */
-async function* keep(bytes: AsyncIterable<Uint8Array>, directory: string, path: string): AsyncGenerator<Uint8Array> {
-  let file: FileHandle | undefined;
-  const given = async <T>(step: () => Promise<T>): Promise<T | undefined> => {
-    try {
-      return await step();
-    } catch {
-      return undefined;
-    }
-  };
-  const spool = await given(async () => {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    return await createSpool(directory);
-  });
-  const unfinished = spool === undefined ? undefined : join(spool.path, randomBytes(6).toString('hex'));
+/** Passes `bytes` on and writes them to `file`; `onEnd` is told whether all have come: the source errors before that when they are wrong. */
+async function* keep(
+  bytes: AsyncIterable<Uint8Array>,
+  file: UnfinishedFile,
+  onEnd: (isWhole: boolean) => void,
+): AsyncGenerator<Uint8Array> {
+  let isWhole = false;
   try {
-    if (unfinished) file = await given(() => open(unfinished, 'wx', 0o600));
-    let whole = file !== undefined;
     for await (const piece of bytes) {
-      whole &&= (await given(async () => await file?.writeFile(piece).then(() => true))) === true;
+      await file.write(piece);
       yield piece;
     }
-    await file?.close();
-    file = undefined;
-    if (whole && unfinished) await given(() => rename(unfinished, path));
+    isWhole = true;
   } finally {
-    await file?.close();
-    await spool?.[Symbol.asyncDispose]();
+    onEnd(isWhole);
+  }
+}
+
+/**
+ * A file that gets its name once it is whole. That it cannot be kept (no room, no permission) is no failure: it is fetched again the
+ * next time.
+ */
+class UnfinishedFile implements AsyncDisposable {
+  readonly #path: string;
+  readonly #made: Promise<{ readonly spool: Spool; readonly file: FileHandle } | undefined>;
+  #isWritten = true;
+
+  constructor(directory: string, path: string) {
+    this.#path = path;
+    this.#made = make(directory).catch(() => undefined);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    const made = await this.#made;
+    if (!made || !this.#isWritten) return;
+    await made.file.writeFile(bytes).catch(() => {
+      this.#isWritten = false;
+    });
+  }
+
+  /** Nothing is written any more; where that `isWhole`, it gets its name. */
+  async end(isWhole: boolean): Promise<void> {
+    const made = await this.#made;
+    await made?.file.close();
+    if (made && isWhole && this.#isWritten)
+      await rename(join(made.spool.path, NAME), this.#path).catch(() => undefined);
+  }
+
+  /** After the end: removes what is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.#made)?.spool[Symbol.asyncDispose]();
+  }
+}
+
+const NAME = 'unfinished';
+
+async function make(directory: string): Promise<{ spool: Spool; file: FileHandle }> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const spool = await createSpool(directory);
+  try {
+    return { spool, file: await open(join(spool.path, NAME), 'wx', 0o600) };
+  } catch (error) {
+    await spool[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** What goes on while others do something else. */
+class Beside {
+  readonly #steps = new Set<Promise<void>>();
+
+  /** That it fails is of no consequence. */
+  run(step: Promise<void>): void {
+    const ended = step.catch(() => undefined).then(() => void this.#steps.delete(ended));
+    this.#steps.add(ended);
+  }
+
+  /** Resolves when all is done that has begun. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#steps);
   }
 }

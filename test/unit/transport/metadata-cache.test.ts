@@ -19,6 +19,7 @@ function source(options: { failure?: Error } = {}): ImageSource & { opened: numb
   const self = {
     name: 'test',
     opened: 0,
+    async [Symbol.asyncDispose]() {},
     async openBlob() {
       self.opened++;
       return (async function* () {
@@ -43,8 +44,10 @@ test('metadata cache: fetches once, and counts what it did not fetch', async () 
   const cached = withMetadataCache(origin, { directory });
   assert.equal(await read(cached), BYTES.toString());
   assert.equal(cached.keptBytes, 0);
+  await cached.kept();
   assert.equal(await read(cached), BYTES.toString());
   assert.deepEqual([origin.opened, cached.keptBytes], [1, BYTES.length]);
+  await cached[Symbol.asyncDispose]();
   assert.deepEqual(readdirSync(directory), [blob.digest.slice('sha256:'.length)]);
 });
 
@@ -58,18 +61,23 @@ for (const [name, content] of [
     const origin = source();
     const cached = withMetadataCache(origin, { directory });
     await read(cached);
+    await cached[Symbol.asyncDispose]();
     const path = join(directory, readdirSync(directory)[0] as string);
     writeFileSync(path, content);
     assert.equal(await read(cached), BYTES.toString());
     assert.equal(origin.opened, 2);
+    await cached.kept();
     assert.deepEqual(readFileSync(path), BYTES);
+    await cached[Symbol.asyncDispose]();
   });
 }
 
 test('metadata cache: nothing is kept of a blob that did not come whole', async () => {
   const directory = join(scratch.path, 'failed');
   const failure = new Error('the network');
-  await assert.rejects(read(withMetadataCache(source({ failure }), { directory })), failure);
+  const cached = withMetadataCache(source({ failure }), { directory });
+  await assert.rejects(read(cached), failure);
+  await cached[Symbol.asyncDispose]();
   assert.deepEqual(readdirSync(directory), []);
 });
 
@@ -91,7 +99,8 @@ const raw = {
 
 /** A source of one manifest; `failure` instead of it when given. */
 function manifestSource(failure?: Error) {
-  const self = { name: 'test', asked: 0, rootManifest: () => self.manifest(), manifest };
+  const [rootManifest, ends] = [() => self.manifest(), { async [Symbol.asyncDispose]() {} }];
+  const self = { name: 'test', asked: 0, rootManifest, manifest, ...ends };
   async function manifest() {
     self.asked++;
     if (failure) throw failure;
@@ -104,7 +113,9 @@ test('metadata cache: manifests that were fetched serve where the registry fails
   const directory = join(scratch.path, 'manifests');
   const pinned = { directory, rootDigest: raw.digest };
   const origin = manifestSource();
-  await withMetadataCache(origin, { directory }).rootManifest();
+  const first = withMetadataCache(origin, { directory });
+  await first.rootManifest();
+  await first[Symbol.asyncDispose]();
   assert.deepEqual(await withMetadataCache(origin, pinned).rootManifest(), raw);
   assert.equal(origin.asked, 2, 'who is well is asked');
   const down = manifestSource(new NaiadError('REGISTRY_UNAVAILABLE', 'down'));
