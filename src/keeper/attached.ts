@@ -50,6 +50,7 @@ export async function attach(options: KeeperOptions, child: KeeperProcess): Prom
   }
 }
 
+/** Becomes the daemon of the keeper behind `channel`, which is closed when that fails. @throws NaiadError KEEPER_REFUSED, KEEPER_LOST, … */
 export async function hello(channel: KeeperChannel, { command }: KeeperOptions): Promise<Attached> {
   try {
     const answer = await channel.call('hello');
@@ -79,6 +80,7 @@ export async function sendCommand(channel: KeeperChannel, command: readonly stri
   }
 }
 
+/** Lets go of everything; what the keeper holds stays with it. */
 export function detach({ channel, group, journal, wake }: Attached): void {
   wake.destroy();
   channel[Symbol.dispose]();
@@ -98,6 +100,7 @@ export async function askKeeper(socketPath: string): Promise<KeeperFacts | undef
   return channel && (await reportOf(channel));
 }
 
+/** As `askKeeper`, of a keeper that is connected to. */
 export async function reportOf(channel: KeeperChannel): Promise<KeeperFacts | undefined> {
   const { errno, state, version } = await channel.call('report');
   return errno === undefined ? { ...keeperReport.read(viewOf(state), 0), version } : undefined;

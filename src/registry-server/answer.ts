@@ -28,10 +28,12 @@ export function bytesAnswer(
   };
 }
 
+/** Status 200. */
 export function jsonAnswer(value: unknown, headers: Readonly<Record<string, string>> = {}): Answer {
   return bytesAnswer(200, { 'content-type': 'application/json', ...headers }, Buffer.from(JSON.stringify(value)));
 }
 
+/** With `content-length: 0`, but for a 204, which has none. */
 export function emptyAnswer(status: number, headers: Readonly<Record<string, string>> = {}): Answer {
   return { status, headers: status === 204 ? headers : { 'content-length': '0', ...headers } };
 }

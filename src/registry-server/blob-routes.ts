@@ -8,6 +8,7 @@ import type { Context } from './context.ts';
 import { checkedDigest, Refusal } from './refusal.ts';
 import type { Upload } from './uploads.ts';
 
+/** GET and HEAD: the blob, or the one range of it that is asked for. @throws Refusal BLOB_UNKNOWN, RANGE_INVALID */
 export async function getBlob(context: Context, digest: string): Promise<Answer> {
   const { storage, message, method } = context;
   const size = await storage.blobSize(context.repository, digest);
@@ -34,6 +35,7 @@ export async function getBlob(context: Context, digest: string): Promise<Answer>
   };
 }
 
+/** Takes the blob out of the repository; its content stays, another may have it. @throws Refusal BLOB_UNKNOWN */
 export async function deleteBlob(context: Context, digest: string): Promise<Answer> {
   const was = await context.storage.unlinkBlob(context.repository, digest);
   if (!was) throw new Refusal('BLOB_UNKNOWN', `no blob ${digest} in ${context.repository}`);
@@ -81,12 +83,14 @@ export async function finishUpload(context: Context, id: string): Promise<Answer
   return await finish(context, upload, checkedDigest(context.query.get('digest')));
 }
 
+/** GET: how far the upload is. @throws Refusal BLOB_UPLOAD_UNKNOWN */
 export async function uploadStatus(context: Context, id: string): Promise<Answer> {
   const upload = context.uploads.find(context.repository, id);
   await context.uploads.settled(upload);
   return emptyAnswer(204, sessionHeaders(upload));
 }
 
+/** DELETE. @throws Refusal BLOB_UPLOAD_UNKNOWN */
 export async function cancelUpload(context: Context, id: string): Promise<Answer> {
   await context.uploads.cancel(context.uploads.find(context.repository, id));
   return emptyAnswer(204);

@@ -9,6 +9,7 @@ export type RangeAnswer =
   /** Status 416. */
   | { readonly kind: 'unsatisfiable' };
 
+/** What to answer to the header as it came, for an object of `size` bytes. */
 export function answerRange(header: string | undefined, size: number): RangeAnswer {
   const match = /^bytes=\s*(\d{0,15})-(\d{0,15})\s*$/i.exec(header?.trim() ?? '');
   const [, first = '', last = ''] = match ?? [];

@@ -11,10 +11,12 @@ import type { Context } from './context.ts';
 import { Refusal } from './refusal.ts';
 import type { Storage } from './storage.ts';
 
+/** GET /v2/: this is a registry, and it asks for no authentication. */
 export async function root(): Promise<Answer> {
   return jsonAnswer({});
 }
 
+/** GET and HEAD, by tag or digest. @throws Refusal MANIFEST_UNKNOWN */
 export async function getManifest(context: Context, selector: string): Promise<Answer> {
   const { storage, repository, method } = context;
   const digest = isDigest(selector) ? selector : await storage.resolveTag(repository, selector);
@@ -29,6 +31,10 @@ function unknownManifest(repository: string, selector: string): Refusal {
   return new Refusal('MANIFEST_UNKNOWN', `no manifest ${selector} in ${repository}`);
 }
 
+/**
+ * Keeps a manifest whose blobs are there, lists it with its subject, and points the tag to it last.
+ * @throws Refusal DIGEST_INVALID, SIZE_INVALID, MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN
+ */
 export async function putManifest(context: Context, selector: string): Promise<Answer> {
   const { storage, repository, message } = context;
   const bytes = await readBody(message);
@@ -105,6 +111,7 @@ export async function deleteManifest(context: Context, selector: string): Promis
   return emptyAnswer(202);
 }
 
+/** A page of the tags in byte order: `n` of them, behind `last`. @throws Refusal NAME_UNKNOWN, PAGINATION_NUMBER_INVALID */
 export async function listTags(context: Context): Promise<Answer> {
   const { storage, repository, query } = context;
   if (!(await storage.hasRepository(repository))) throw new Refusal('NAME_UNKNOWN', `no repository ${repository}`);
@@ -119,6 +126,7 @@ export async function listTags(context: Context): Promise<Answer> {
   return jsonAnswer({ name: repository, tags: page }, isCut ? { link: next } : {});
 }
 
+/** An index, empty where nothing refers to the digest; `artifactType` keeps one kind. */
 export async function listReferrers(context: Context, digest: string): Promise<Answer> {
   const { storage, repository, query } = context;
   const wanted = query.get('artifactType');

@@ -15,6 +15,7 @@ export interface BlobName {
   readonly digest: string;
 }
 
+/** What asks for a blob; somebody waits for what a GET brings. */
 export function blobCall({ repository, digest }: BlobName, method: 'GET' | 'HEAD', signal?: AbortSignal): Call {
   return {
     method,

@@ -17,6 +17,7 @@ const KNOWN_HABITS: readonly (readonly [host: RegExp, habits: UploadHabits])[] =
   [/\.azurecr\.(io|cn|us)$/, { way: 'chunks', chunkSize: UPLOAD_CHUNK_SIZE }],
 ];
 
+/** Of a registry that was asked nothing yet. The caller keeps in it what it learns. */
 export function uploadHabits(host: string): UploadHabits {
   const known = KNOWN_HABITS.find(([pattern]) => pattern.test(host))?.[1];
   return { ...(known ?? { way: 'put', chunkSize: UPLOAD_CHUNK_SIZE }) };

@@ -32,6 +32,7 @@ export interface TraceDiff {
   readonly files: readonly FileDiff[];
 }
 
+/** Touches are the same by content; where only the place is, the content has changed. */
 export function diffTraces(first: Trace, second: Trace): TraceDiff {
   const inSecond = { keys: keysOf(second), places: placesOf(second) };
   const inFirst = { keys: keysOf(first), places: placesOf(first) };

@@ -116,3 +116,6 @@ export const sparseHeader = (realSize: number, map: Buffer, isExtended: number) 
   header[482] = isExtended;
   header.set(size12(realSize), 483);
 };
+
+/** An archive must mean the same however its bytes are cut into pieces. */
+export const PIECE_SIZES: readonly number[] = [1 << 20, 512, 700, 1];

@@ -35,6 +35,7 @@ export interface StartContainer {
 
 const POLL_MS = 1;
 
+/** Starts it in the background; `stop` it however it went. @throws the system's error when its bundle cannot be written */
 export function startContainer(options: StartContainer): RunningContainer {
   const { runtime, id, directory } = options;
   mkdirSync(directory);

@@ -18,6 +18,7 @@ const STALLS_MAX = 20;
 /** Round trips before the first file can be read: the manifest, then config and bootstrap together. */
 const METADATA_ROUND_TRIPS = 2;
 
+/** Percentiles are values that were measured; all is NaN of none. */
 export function summaryOf(values: readonly number[]): Summary {
   const { median, min, max } = spreadOf(values);
   const sorted = values.toSorted((a, b) => a - b);

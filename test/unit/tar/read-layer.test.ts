@@ -13,11 +13,11 @@ import {
   inPieces,
   latin1,
   member,
+  PIECE_SIZES,
   pax,
   sparseHeader,
 } from '../../support/tar-bytes.ts';
 
-const PIECE_SIZES = [1 << 20, 512, 700, 1];
 const long = (length: number) => 'x'.repeat(length);
 const accepts: { name: string; tar: Buffer; want: Record<string, string> }[] = [
   { name: 'nothing at all', tar: Buffer.alloc(0), want: {} },

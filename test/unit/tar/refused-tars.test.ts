@@ -13,12 +13,12 @@ import {
   inPieces,
   latin1,
   member,
+  PIECE_SIZES,
   pax,
   size12,
   sparseHeader,
 } from '../../support/tar-bytes.ts';
 
-const PIECE_SIZES = [1 << 20, 512, 700, 1];
 const long = (length: number) => 'x'.repeat(length);
 
 const rejects: { name: string; tar: Buffer; code: Code; message?: RegExp }[] = [
