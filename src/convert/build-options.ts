@@ -17,7 +17,7 @@ export interface BuildOptions {
   readonly prefetch: readonly (readonly ByteString[])[];
   /** Layers converted at once. Results do not depend on it. */
   readonly jobs: number;
-  /** Compressing threads; one a core when left out. Results do not depend on it. */
+  /** Slots compressed at once; one a core when left out, as far as Node’s pool has threads. Results do not depend on it. */
   readonly workers?: number | undefined;
 }
 
