@@ -2,7 +2,7 @@
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NaiadError } from '../base/errors.ts';
+import { hasCode, NaiadError } from '../base/errors.ts';
 import { KEEPER_VERSION, type KeeperReport, keeperReport } from '../format/keeper/records.ts';
 import { viewOf } from '../format/record.ts';
 import { closeDescriptors, memoryFile } from '../native/descriptors.ts';
@@ -59,7 +59,8 @@ export async function hello(channel: KeeperChannel, { command }: KeeperOptions):
     const { id: pid, descriptors } = granted('hello', answer);
     const [group, journal, wakeEnd] = descriptors as [number, number, number];
     readJournalHeader(journal);
-    if (command) await sendCommand(channel, command);
+    // One that dies now has this process, which has its group and journal, to start the next one with the command.
+    if (command) await sendCommand(channel, command).catch(unlessLost);
     const wake = new Socket({ fd: wakeEnd, readable: true, writable: false });
     wake.on('error', () => undefined); // Followed by "close".
     const gone = new Promise<void>((resolve) => wake.once('close', () => resolve()));
@@ -68,6 +69,10 @@ export async function hello(channel: KeeperChannel, { command }: KeeperOptions):
     channel[Symbol.dispose]();
     throw error;
   }
+}
+
+function unlessLost(error: unknown): void {
+  if (!hasCode(error, 'KEEPER_LOST')) throw error;
 }
 
 /** False when the keeper is one of before that was possible. */

@@ -34,17 +34,18 @@ async function assertReads(path: string, indices: readonly number[]): Promise<vo
 }
 
 /**
- * What NAIAD_KEEPER is to be for a keeper that dies once `order` exists and it has read events; with `before`, words of a
- * command that ends in the one to start.
+ * What NAIAD_KEEPER is to be for a keeper that dies once `order` exists and it has read events, or `when` else; with `before`,
+ * words of a command that ends in the one to start.
  */
-async function mortalKeeper(directory: string, order: string, before = ''): Promise<string> {
+async function mortalKeeper(
+  directory: string,
+  order: string,
+  { before = '', when = 'DIE_AFTER_READ' } = {},
+): Promise<string> {
   const library = join(directory, 'die-after-read.so');
   await runTool('cc', ['-O1', '-Wall', '-Werror', '-shared', '-fPIC', INTERPOSER, '-o', library, '-ldl']);
   const script = join(directory, 'naiad-keeper');
-  writeFileSync(
-    script,
-    `#!/bin/sh\nDIE_AFTER_READ=${order} LD_PRELOAD=${library} exec ${before} ${keeperProgram()} "$@"\n`,
-  );
+  writeFileSync(script, `#!/bin/sh\n${when}=${order} LD_PRELOAD=${library} exec ${before} ${keeperProgram()} "$@"\n`);
   chmodSync(script, 0o755);
   return script;
 }
@@ -82,7 +83,7 @@ test('keeper: however often it dies so, under a limit of open files that it cann
   using scratch = temporaryDir('keeper-deaths');
   const order = join(scratch.path, 'die');
   const narrow = 'prlimit --nofile=8192:8192 setpriv --bounding-set=-sys_resource';
-  process.env.NAIAD_KEEPER = await mortalKeeper(scratch.path, order, narrow);
+  process.env.NAIAD_KEEPER = await mortalKeeper(scratch.path, order, { before: narrow });
   try {
     // Until it is over, every death adds to the numbers that must not be used.
     let complete = () => {};
@@ -102,6 +103,24 @@ test('keeper: however often it dies so, under a limit of open files that it cann
     complete();
     await Promise.all(reading);
     await until('all unrecorded are answered', () => keeper.journal.unrecorded === 0);
+    await keeper.removeDevice(device.name);
+  } finally {
+    delete process.env.NAIAD_KEEPER;
+  }
+});
+
+test('keeper: one that dies while its daemon greets it has a successor', { ...needs }, async () => {
+  using scratch = temporaryDir('keeper-deaths');
+  const order = join(scratch.path, 'die');
+  process.env.NAIAD_KEEPER = await mortalKeeper(scratch.path, order, { when: 'DIE_AT_COMMAND' });
+  writeFileSync(order, '');
+  try {
+    using device = testDevice({ directory: scratch.path });
+    await using keeper = await Keeper.start({ socketPath: join(scratch.path, 'keeper.sock'), command: ['true'] });
+    assert.ok(!existsSync(order), 'it died');
+    await keeper.addDevice(device);
+    assert.equal(keeper.journal.keepers, 2);
+    await assertReads(device.path, [5]);
     await keeper.removeDevice(device.name);
   } finally {
     delete process.env.NAIAD_KEEPER;
