@@ -109,7 +109,6 @@ async function openFromSource(
   const lineFree = once(() => options.onLineFree?.(source, manifest));
   if (options.onLineFree) source.connectAhead?.();
   const { root, raw, manifest } = await resolveImage(source, { platform, converted: 'prefer', signal });
-  options.onResolved?.(source, raw.digest);
   const layer = bootstrapLayer(manifest);
   if (!layer) {
     throw new NaiadError('NOT_CONVERTED', `${source.name}: this is an ordinary image`, {
@@ -117,11 +116,13 @@ async function openFromSource(
     });
   }
   const known = options.lenient ? undefined : options.bootstraps?.get(layer.digest)?.deref();
-  // In this order: what takes longer gets the connection that the manifest came over.
-  const [bootstrapBytes, { config }] = await Promise.all([
+  // In this order, and before whatever else is asked for now: the bootstrap gets the connection that the manifest came over.
+  const reading = Promise.all([
     known?.bytes ?? fromSomewhere(source, layer, signal, () => readBootstrapLayer(source, layer, { signal, lineFree })),
     readConfig(source, manifest, signal),
   ]);
+  options.onResolved?.(source, raw.digest);
+  const [bootstrapBytes, { config }] = await reading;
   lineFree();
   const blobs = new Map(manifest.layers.slice(0, -1).map((blob) => [digestHex(blob.digest), blob]));
   const manifests = root === raw ? raw.bytes.length : root.bytes.length + raw.bytes.length;
@@ -184,7 +185,7 @@ async function readBootstrapLayer(
     throw new NaiadError('LIMIT_EXCEEDED', `${what}: ${layer.size} bytes, at most ${BOOTSTRAP_SIZE_MAX} are read`);
   }
   const opening = source.openBlob(layer, signal);
-  if (layer.size <= BOOTSTRAP_REST) lineFree();
+  if (layer.size <= BOOTSTRAP_REST) setImmediate(lineFree); // After that has been asked for.
   const stored = tellingNearEnd(await opening, layer.size, lineFree);
   const tar = bounded(decompressStream(stored, { signal }), what);
   const found = new Map<string, Uint8Array>();

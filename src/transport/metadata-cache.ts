@@ -1,7 +1,7 @@
 // Manifests, configs and bootstrap layers kept on disk by digest, so that an image that was mounted before is mounted again
 // without fetching the large ones, and a mount is taken over by the next daemon though its registry is down. What is kept was verified when it came, and is verified again before it is used.
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NaiadError } from '../base/errors.ts';
@@ -73,7 +73,8 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
     ...(source.referrers && { referrers: source.referrers.bind(source) }),
     async openBlob(descriptor, signal) {
       const path = join(directory, digestHex(descriptor.digest));
-      if (await isIntact(path, descriptor)) {
+      // Looked for at once: of several requests the first gets the connection that is open.
+      if (existsSync(path) && (await isIntact(path, descriptor))) {
         keptBytes += descriptor.size;
         await touch(path);
         return createReadStream(path, { highWaterMark: 1 * MiB });
