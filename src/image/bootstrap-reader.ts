@@ -315,6 +315,7 @@ export class Bootstrap {
       bodyAt: at + headSize + xattrSize,
     };
     if (located.bodyAt > fileSize) throw this.#invalid(nid, 'its xattrs run over the end of the file');
+    if (!Number.isSafeInteger(located.mtimeSec)) throw this.#invalid(nid, 'its time is beyond what any file has');
     this.#checkBody(located);
     return located;
   }

@@ -36,7 +36,9 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
   let keptBytes = 0;
   // Whoever reads does not wait for the disk. Files get their names first; what is left behind is removed before the end.
   const [naming, removing] = [new Beside(), new Beside()];
+  const unfinished = new Set<UnfinishedFile>();
   const end = (file: UnfinishedFile, isWhole: boolean) => {
+    unfinished.delete(file);
     const named = file.end(isWhole);
     naming.run(named);
     removing.run(named.finally(() => file[Symbol.asyncDispose]()));
@@ -80,6 +82,7 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
         return createReadStream(path, { highWaterMark: 1 * MiB });
       }
       const file = new UnfinishedFile(directory, path); // It is made while the blob is asked for.
+      unfinished.add(file);
       try {
         return keep(await source.openBlob(descriptor, signal), file, (isWhole) => end(file, isWhole));
       } catch (error) {
@@ -88,6 +91,7 @@ export function withMetadataCache(source: ImageSource, options: MetadataOptions)
       }
     },
     async [Symbol.asyncDispose]() {
+      for (const file of unfinished) end(file, false); // Of what was asked for, and not read.
       await naming.settled();
       await removing.settled();
       await source[Symbol.asyncDispose]();

@@ -51,6 +51,14 @@ test('metadata cache: fetches once, and counts what it did not fetch', async () 
   assert.deepEqual(readdirSync(directory), [blob.digest.slice('sha256:'.length)]);
 });
 
+test('metadata cache: of a blob that nobody read, nothing is left', async () => {
+  const directory = join(scratch.path, 'unread');
+  const cached = withMetadataCache(source(), { directory });
+  await cached.openBlob(blob);
+  await cached[Symbol.asyncDispose]();
+  assert.deepEqual(readdirSync(directory), []);
+});
+
 for (const [name, content] of [
   ['changed', Buffer.from(BYTES).fill(1, 3, 4)],
   ['cut short', BYTES.subarray(0, 5)],
