@@ -1,5 +1,5 @@
 // Chunk compression, decompression and digests, over libraries. All calls are synchronous: a chunk is at most 16 MiB and
-// a thread hop would cost more than most chunks do; whoever wants parallelism runs them in workers.
+// a thread hop would cost more than most chunks do; the addon compresses and decompresses large ones elsewhere.
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { NaiadError } from '../base/errors.ts';

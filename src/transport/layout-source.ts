@@ -137,13 +137,17 @@ export class PartReader implements BlobReader, AsyncDisposable {
   }
 
   async readAt(range: { readonly offset: number; readonly size: number }, signal?: AbortSignal): Promise<Uint8Array> {
-    this.#reader ??= this.#find().then((part) => new FileReader(part, this.name));
-    const finding = this.#reader;
-    const reader = await finding.catch((error) => {
-      if (this.#reader === finding) this.#reader = undefined; // What is missing now may be there the next time.
+    this.#reader ??= this.#open();
+    return await (await this.#reader).readAt(range, signal);
+  }
+
+  async #open(): Promise<FileReader> {
+    try {
+      return new FileReader(await this.#find(), this.name);
+    } catch (error) {
+      this.#reader = undefined; // What is missing now may be there the next time.
       throw error;
-    });
-    return await reader.readAt(range, signal);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
