@@ -1,8 +1,10 @@
 // When an application counts as started: a line of its log, an answer over HTTP, an open port, or its end.
+
 import { get as getHttp } from 'node:http';
 import { get as getHttps } from 'node:https';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { withoutBrackets } from '../base/brackets.ts';
 import { abortReason, deferred } from '../base/concurrency.ts';
 import { NaiadError, printable } from '../base/errors.ts';
 
@@ -39,7 +41,7 @@ export function parseReady(text: string): ReadyWhen {
   if (/^https?:\/\//.test(text) && URL.canParse(text)) return { kind: 'http', text, url: new URL(text) };
   const [, host = '127.0.0.1', port] = /^tcp:(?:(\[[^\]]+\]|[^:]+):)?(\d{1,5})$/.exec(text) ?? [];
   if (Number(port) >= 1 && Number(port) <= 65535) {
-    return { kind: 'tcp', text, host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
+    return { kind: 'tcp', text, host: withoutBrackets(host), port: Number(port) };
   }
   throw new NaiadError('USAGE', `readiness "${text}"`, {
     hint: "Write 'log:REGEX', 'http://127.0.0.1:8080/', 'tcp:5432' or 'exit'.",

@@ -1,7 +1,9 @@
 // Dragonfly, which passes blobs from node to node: as a proxy that contents of blobs are asked of first, and as a mirror that
 // hosts.toml names. Its answers are only taken when they are what was asked for; else the registry itself is asked.
+
 import { connect } from 'node:net';
 import type { Dispatcher } from 'undici';
+import { withoutBrackets } from '../base/brackets.ts';
 import { NaiadError } from '../base/errors.ts';
 import {
   DRAGONFLY_ANSWER_TIMEOUT_MS,
@@ -42,7 +44,7 @@ export function dragonflyAddress(text: string): URL {
 
 /** True when something listens there. Asked for anything, a daemon would fetch it from a registry of its own choice. */
 export async function dragonflyListens(address: URL): Promise<boolean> {
-  const socket = connect({ host: address.hostname.replace(/^\[|\]$/g, ''), port: Number(address.port || 80) });
+  const socket = connect({ host: withoutBrackets(address.hostname), port: Number(address.port || 80) });
   socket.setTimeout(REGISTRY_CONNECT_TIMEOUT_MS);
   try {
     return await new Promise<boolean>((resolve) => {

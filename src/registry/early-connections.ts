@@ -1,21 +1,18 @@
 // Connections for undici that are made before there is a request for them: one that is known to follow does not wait for its own.
 import type { Socket } from 'node:net';
+import { type ConnectOptions, type Connector, openSocket } from './connect.ts';
 import { asError } from './exchange.ts';
 import { buildConnector } from './http-client.ts';
-import type { ConnectOptions } from './range-connection.ts';
-
-type Connector = ReturnType<typeof buildConnector>;
-type Target = Parameters<Connector>[0];
 
 export class EarlyConnections implements Disposable {
   readonly #connect: Connector;
-  readonly #target: Target;
+  readonly #origin: URL;
   /** Open or not yet. */
   readonly #made: Promise<Socket>[] = [];
 
-  constructor({ protocol, host, hostname, port }: URL, options: ConnectOptions) {
+  constructor(origin: URL, options: ConnectOptions) {
     this.#connect = buildConnector(options);
-    this.#target = { protocol, host, hostname: hostname.replace(/^\[|\]$/g, ''), port };
+    this.#origin = origin;
   }
 
   /** How undici connects to the origin: by what was made early, while there is some. */
@@ -38,9 +35,7 @@ export class EarlyConnections implements Disposable {
   /** Makes some more. A failure is told to the request that takes the connection, if one does before. */
   make(count: number): void {
     for (let left = count; left > 0; left--) {
-      const early = new Promise<Socket>((resolve, reject) => {
-        this.#connect(this.#target, (error, socket) => (error ? reject(error) : resolve((socket as Socket).unref())));
-      });
+      const early = openSocket(this.#connect, this.#origin).then((socket) => socket.unref());
       this.#made.push(early);
       early.catch(() => {
         const at = this.#made.indexOf(early);

@@ -206,7 +206,7 @@ export class Endpoint implements AsyncDisposable {
     if (known) return known;
     const { connectTimeoutMs, ...rest } = tls;
     const connect = { ...rest, timeout: connectTimeoutMs, allowH2: false };
-    if (isOwn && !proxy) this.#early = new EarlyConnections(url, connect);
+    if (isOwn && !proxy) this.#early = new EarlyConnections(new URL(url.origin), connect);
     // Not HTTP/2: docs/decisions/0006-http-1.1.md.
     const common = { connections: REGISTRY_CONNECTIONS_MAX, keepAliveTimeout: 30_000, allowH2: false };
     const pool = proxy
@@ -216,7 +216,7 @@ export class Endpoint implements AsyncDisposable {
           // Plain requests are asked of the proxy itself, which may keep what it fetched.
           proxyTunnel: url.protocol === 'https:',
         })
-      : new Agent({ ...common, connect: this.#early && isOwn ? this.#early.connect : connect });
+      : new Agent({ ...common, connect: (isOwn && this.#early?.connect) || connect });
     this.#pools.set(key, pool);
     return pool;
   }

@@ -1,6 +1,8 @@
 // Which proxy a request goes through: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case, as curl and Go read
 // them. Loopback addresses never go through one.
+
 import { BlockList, isIP } from 'node:net';
+import { withoutBrackets } from '../base/brackets.ts';
 import { NaiadError } from '../base/errors.ts';
 import { isLoopback } from './redirect.ts';
 
@@ -26,7 +28,7 @@ export function proxyFor(url: URL, env: ProxyEnvironment = process.env): URL | u
 
 /** `*`, a name and all below it, a name with a port, an address, a network as 10.0.0.0/8. */
 function isExempt(url: URL, list: string): boolean {
-  const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
+  const host = withoutBrackets(url.hostname).toLowerCase();
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
   return list.split(/[\s,]+/).some((entry) => {
     if (entry === '*') return true;
@@ -34,10 +36,7 @@ function isExempt(url: URL, list: string): boolean {
     if (network !== undefined) return isWithin(host, network, Number(bits));
     const [, name = entry, only] = /^(\[[^\]]+\]|[^:]+):(\d+)$/.exec(entry) ?? [];
     if (only !== undefined && only !== port) return false;
-    const bare = name
-      .toLowerCase()
-      .replace(/^\*?\./, '')
-      .replace(/^\[|\]$/g, '');
+    const bare = withoutBrackets(name.toLowerCase().replace(/^\*?\./, ''));
     return bare !== '' && (host === bare || host.endsWith(`.${bare}`));
   });
 }

@@ -3,12 +3,11 @@
 import type { Socket } from 'node:net';
 import { takeSlab } from '../base/slabs.ts';
 import { KiB } from '../base/units.ts';
+import { type ConnectOptions, openSocket } from './connect.ts';
 import { asError, type HttpRequest, type HttpResponse } from './exchange.ts';
 import { buildConnector, errors } from './http-client.ts';
 import { ReceivedBody } from './received-body.ts';
 import { ChunkedBody, parseResponseHead, type ResponseHead } from './response-head.ts';
-
-export type ConnectOptions = NonNullable<Parameters<typeof buildConnector>[0]>;
 
 /** As undici has it. */
 const HEAD_SIZE_MAX = 16 * KiB;
@@ -56,11 +55,7 @@ export class RangeConnection {
     const connection = new RangeConnection(options);
     const onread = { buffer: () => connection.#space(), callback: (count: number) => connection.#take(count) };
     const connect = buildConnector({ ...options.connect, onread } as ConnectOptions);
-    const { protocol, host, hostname, port } = options.origin;
-    const target = { protocol, host, hostname: hostname.replace(/^\[|\]$/g, ''), port };
-    const socket = await new Promise<Socket>((resolve, reject) => {
-      connect(target, (error, opened) => (error ? reject(error) : resolve(opened as Socket)));
-    });
+    const socket = await openSocket(connect, options.origin);
     connection.#listen(socket);
     return connection;
   }

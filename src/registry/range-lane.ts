@@ -2,9 +2,10 @@
 // Answers whose end is not told beforehand, and all else that is out of the ordinary, are left to undici: docs/decisions/0007-ranges.md.
 import { deferred, unlessAborted } from '../base/concurrency.ts';
 import { REGISTRY_CONNECTIONS_MAX, REGISTRY_IDLE_TIMEOUT_MS } from '../base/limits.ts';
+import type { ConnectOptions } from './connect.ts';
 import { asError, type HttpRequest, type HttpResponse, headersOf } from './exchange.ts';
 import { errors } from './http-client.ts';
-import { type ConnectOptions, RangeConnection } from './range-connection.ts';
+import { RangeConnection } from './range-connection.ts';
 
 /** An origin that gives so many answers that are left to undici is not asked this way any more. */
 const DECLINED_MAX = 3;

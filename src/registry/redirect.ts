@@ -1,5 +1,7 @@
 // Redirects, followed by ourselves: credentials stay with the host they are for, and nobody is led inside.
+
 import { isIP } from 'node:net';
+import { withoutBrackets } from '../base/brackets.ts';
 import { NaiadError } from '../base/errors.ts';
 import { REDIRECTS_MAX } from '../base/limits.ts';
 import { discard, displayUrl, type Exchange, type HttpRequest, headerOf } from './exchange.ts';
@@ -82,5 +84,5 @@ function isInside(hostname: string): boolean {
 }
 
 function bareAddress(hostname: string): string {
-  return hostname.replace(/^\[|\]$/g, '').toLowerCase();
+  return withoutBrackets(hostname).toLowerCase();
 }

@@ -1,6 +1,8 @@
 // Whether TLS is spoken at an address: for those who said that it need not be.
+
 import { isIP } from 'node:net';
 import { connect } from 'node:tls';
+import { withoutBrackets } from '../base/brackets.ts';
 
 /** What a server without TLS makes of a greeting with it. */
 const NO_TLS = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'EPROTO', 'ECONNRESET']);
@@ -10,7 +12,7 @@ const NO_TLS = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_T
  * all this is true: the request that follows says what is wrong.
  */
 export async function speaksTls(url: URL, timeoutMs: number): Promise<boolean> {
-  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const host = withoutBrackets(url.hostname);
   // A certificate is not looked at: nothing but a greeting is sent.
   const options = { host, port: Number(url.port || 443), rejectUnauthorized: false, timeout: timeoutMs };
   const socket = connect({ ...options, ...(isIP(host) === 0 ? { servername: host } : {}) });

@@ -1,5 +1,7 @@
 // `naiad registry serve`: the embedded registry, until a signal ends it.
+
 import { once } from 'node:events';
+import { withoutBrackets } from '../../base/brackets.ts';
 import { NaiadError } from '../../base/errors.ts';
 import { parseBandwidth, parseDuration } from '../../base/units.ts';
 import { defineCommand } from '../command.ts';
@@ -44,7 +46,7 @@ function parseListen(text: string): { readonly host: string; readonly port: numb
       hint: 'For example: --listen 127.0.0.1:5000',
     });
   }
-  return { host: match[1].replace(/^\[|\]$/g, ''), port };
+  return { host: withoutBrackets(match[1]), port };
 }
 
 function optionValue(
